@@ -1,36 +1,38 @@
-//! Where the head of an HTTP/1 request ends, and which words of it the dispatcher does not see.
+//! Finds the end of an HTTP/1 request's head, and hides some of its words from the dispatcher.
 //!
-//! A server that does not speak the protocol that an `Upgrade` header names ignores the header
-//! ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)): curl and Java's client ask for `h2c` in this way,
-//! and go on in HTTP/1. actix-http does not ignore it: it closes the connection behind `Connection: upgrade`, and with
+//! A server that does not support the protocol that an `Upgrade` header names ignores the header ([RFC
+//! 9110](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)): curl and Java's client ask for `h2c` in this way, and
+//! continue with HTTP/1. actix-http does not ignore it: it closes the connection after `Connection: upgrade`, and with
 //! `Upgrade: websocket` it neither ends the request's body nor frames the response. So both words are overwritten here.
 
-/// The header that names another protocol, and the option that announces this header.
+/// The header that names another protocol, and the option in `Connection` that announces this header.
 const UPGRADE: &[u8] = b"upgrade";
-/// The names of the headers that are changed. A line that may be one of them is given as a whole.
+/// The names of the headers that are changed. A line that may be one of them is passed on only as a whole.
 const CHANGED: [&[u8]; 2] = [UPGRADE, b"connection"];
-/// The length from which on a line is no longer held back, in bytes. Such a line loses its name: it has no effect.
+/// The length in bytes from which on a line is no longer held back. The name of such a line is overwritten, so it has
+/// no effect.
 pub(super) const LONGEST_HELD: usize = 256;
-/// Stands in place of each overwritten byte.
+/// The byte that replaces each overwritten byte.
 const FILLING: u8 = b'x';
 
 /// A place in a head.
 #[derive(Debug)]
 pub(super) struct HeadEnd {
-    /// True while the line that is arriving has no byte but its end: in a head, the last one.
+    /// True while the line that is arriving is empty but for its end. In a head, the empty line is the last one.
     is_line_empty: bool,
     /// True within the request line, which has no name.
     is_first_line: bool,
 }
 
 impl HeadEnd {
-    /// Returns the beginning of a head.
+    /// Returns the state at the beginning of a head.
     pub(super) fn new() -> Self {
         Self { is_line_empty: true, is_first_line: true }
     }
 
-    /// Takes what belongs to the head of the bytes that have arrived. Returns how many they are, and whether the head
-    /// ends with them. What is not taken of an unfinished head is to come again, with more bytes behind it.
+    /// Takes the bytes that belong to the head from those that have arrived. Returns how many they are, and whether the
+    /// head ends with them. The caller must pass the bytes of an unfinished head that were not taken again, with more
+    /// bytes after them.
     pub(super) fn take(&mut self, bytes: &mut [u8]) -> (usize, bool) {
         let mut start = 0;
         while let Some(rest) = bytes.get_mut(start..)
@@ -64,7 +66,7 @@ impl HeadEnd {
     }
 }
 
-/// Returns true if an unfinished line has this name, or may get it.
+/// Returns true if an unfinished line has this name, or may still get it.
 fn may_have(line: &[u8], name: &[u8]) -> bool {
     match (line.get(..name.len()), line.get(name.len())) {
         (Some(begin), end) => begin.eq_ignore_ascii_case(name) && matches!(end, None | Some(b':')),
@@ -74,7 +76,7 @@ fn may_have(line: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// Overwrites the name of an `Upgrade` header, and the option of this name in a `Connection` header.
+/// Overwrites the name of an `Upgrade` header, and the option `upgrade` in a `Connection` header.
 fn overwrite(line: &mut [u8]) {
     let Some(colon) = memchr::memchr(b':', line) else { return };
     let Some((name, value)) = line.split_at_mut_checked(colon) else { return };
@@ -98,7 +100,7 @@ fn overwrite(line: &mut [u8]) {
 mod tests {
     use super::*;
 
-    /// Takes a head that arrives in two pieces. Returns what was given of it.
+    /// Takes a head that arrives in two pieces. Returns what was passed on of it.
     fn given(text: &str, cut: usize) -> (String, bool) {
         let mut end = HeadEnd::new();
         let mut first = text.as_bytes()[..cut].to_vec();
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_given_up_to_its_end_however_it_arrives() {
+    fn a_head_is_passed_on_up_to_its_end_however_it_arrives() {
         for (text, end) in [
             ("GET / HTTP/1.1\r\nhost: x\r\n\r\nGET", 27),
             ("GET / HTTP/1.1\nhost: x\n\nGET", 24),
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_ask_for_another_protocol_are_overwritten_however_they_arrive() {
+    fn an_upgrade_is_overwritten_however_it_arrives() {
         for (sent, seen) in [
             ("Upgrade: websocket\r\n", "xxxxxxx: websocket\r\n"),
             ("UPGRADE:h2c\nconnection: \tUpgrade \n", "xxxxxxx:h2c\nconnection: \txxxxxxx \n"),
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_line_is_given_at_once_and_a_long_line_is_not_held_back() {
+    fn a_request_line_and_a_long_line_are_not_held_back() {
         let mut end = HeadEnd::new();
         assert_eq!(end.take(&mut b"conn".to_owned()), (4, false));
         assert_eq!(end.take(&mut b"\nupgrade".to_owned()), (1, false));
@@ -157,7 +159,7 @@ mod tests {
         let length = long.len();
         assert_eq!(end.take(&mut long), (length, false));
         assert!(long.starts_with(b"xxxxxxxxxx: "));
-        // The rest of that line is not taken for a line.
+        // The rest of that line is not treated as a new line.
         let mut rest = b"connection: upgrade\r\n\r\n".to_owned();
         let length = rest.len();
         assert_eq!(end.take(&mut rest), (length, true));

@@ -1,4 +1,5 @@
-//! Heads of requests and replies between HTTP/2 and actix, which have their types from two versions of one library.
+//! Converts heads of requests and replies between HTTP/2 and actix, which use types from two versions of the `http`
+//! crate.
 
 use std::time::SystemTime;
 
@@ -7,8 +8,8 @@ use actix_http::header::{HeaderName, HeaderValue};
 use actix_http::{Method, RequestHead, ResponseHead, Uri, Version};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
 
-/// What speaks of the connection has no place in HTTP/2 ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
-/// Lengths are told from the body itself.
+/// Headers about the connection are not allowed in HTTP/2 ([RFC
+/// 9113](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)). The length is taken from the body itself.
 const NOT_OURS: [http::HeaderName; 6] = [
     CONNECTION,
     TRANSFER_ENCODING,
@@ -18,7 +19,7 @@ const NOT_OURS: [http::HeaderName; 6] = [
     http::HeaderName::from_static("proxy-connection"),
 ];
 
-/// Writes down what a client asks for; nothing where one of the versions takes for valid what the other does not.
+/// Copies a request's head; `None` if one of the versions accepts a value that the other rejects.
 pub(super) fn take_down(parts: &http::request::Parts, head: &mut RequestHead) -> Option<()> {
     head.method = Method::from_bytes(parts.method.as_str().as_bytes()).ok()?;
     head.uri = Uri::try_from(parts.uri.to_string()).ok()?;
@@ -30,7 +31,7 @@ pub(super) fn take_down(parts: &http::request::Parts, head: &mut RequestHead) ->
     Some(())
 }
 
-/// What is said before a body of this size.
+/// Returns the head of a reply with a body of this size.
 pub(super) fn sent(head: &ResponseHead, size: BodySize) -> http::Response<()> {
     let mut response = http::Response::new(());
     if let Ok(status) = http::StatusCode::from_u16(head.status.as_u16()) {
@@ -40,7 +41,7 @@ pub(super) fn sent(head: &ResponseHead, size: BodySize) -> http::Response<()> {
     for (name, value) in head.headers() {
         let name = http::HeaderName::from_bytes(name.as_str().as_bytes());
         let value = http::HeaderValue::from_bytes(value.as_bytes());
-        // Both versions take the same for valid.
+        // Both versions accept the same values.
         if let (Ok(name), Ok(value)) = (name, value)
             && !NOT_OURS.contains(&name)
         {

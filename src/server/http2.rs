@@ -1,14 +1,14 @@
-//! HTTP/2: one connection, and the requests on it side by side.
+//! HTTP/2: one connection, and the concurrent requests on it.
 //!
-//! actix-http has a dispatcher for it, which is made for short answers: it goes on with the work for a client that has
-//! reset its stream, waits for ever for one that takes nothing, bounds neither the streams nor what is buffered for them,
-//! and leaves idle connections open at a stop. Here all requests of a connection are futures within the connection's
-//! own: with it they end, at once.
+//! actix-http has a dispatcher for HTTP/2 that is made for short answers. It continues the work for a client that has
+//! reset its stream, waits forever for a client that takes nothing, limits neither the streams nor what is buffered for
+//! them, and leaves idle connections open at a stop. Here all requests of a connection are futures inside the
+//! connection's own future: they end at once when it ends.
 //!
-//! They end also when the client ends its side of the TCP connection, other than over HTTP/1. A client of HTTP/2 needs that
-//! side for as long as it reads: to acknowledge settings and pings, and to make room for more than the first window of an
-//! answer ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-6.9)). It ends single streams instead, and h2 knows
-//! no connection of which only one side is open.
+//! Unlike over HTTP/1, they also end when the client ends its side of the TCP connection. A client of HTTP/2 needs that
+//! side for as long as it reads: to acknowledge settings and pings, and to make room for more than the first window of
+//! an answer ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-6.9)). Such a client ends single streams
+//! instead, and h2 does not support a connection of which only one side is open.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -31,21 +31,21 @@ use super::unsent::UnsentPiece;
 use crate::deadline::{Deadline, timeout};
 use crate::fanout::Patience;
 
-/// Requests of one connection at once.
+/// Most concurrent requests of one connection.
 const MOST_STREAMS: u32 = 256;
-/// A request's head, decoded, in bytes.
+/// Most bytes of a request's decoded head.
 const MOST_HEADER_BYTES: u32 = 32 * 1024;
-/// What a client may send of one request's body, and of all those on a connection, before somebody reads it, in bytes.
-/// An upload passes at so much per round trip: 5 MB a second where that takes 50 ms. As many uploads as fit can stand still
-/// for want of memory before they hold up the others of their connection. Nobody fills either without a key: the body of a
-/// request that is refused is thrown away.
+/// What a client may send of one request's body, and of all bodies on a connection, before a handler reads it, in
+/// bytes. An upload transfers this much per round trip: 5 MB a second if a round trip takes 50 ms. As many uploads as
+/// fit into the connection's window can pause for lack of memory before they block the other uploads of their
+/// connection. A client without a key cannot fill either window: the body of a request that is refused is discarded.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
-/// What is taken from an answer before the connection has written it, in bytes. What is behind it stays where it is: of a
-/// stream in the log, which its body is a position in.
+/// What is taken from an answer before the connection has written it, in bytes. The rest stays where it is: the rest of
+/// a stream stays in the log, and its body is only a position in that log.
 const UNSENT_BYTES: usize = 16 * 1024;
 
-/// How the connections of a worker are served.
+/// Serves the HTTP/2 connections of a worker.
 #[derive(Debug)]
 pub(super) struct Http2<A> {
     pub(super) app: Rc<A>,
@@ -58,11 +58,11 @@ where
     A::Error: Into<Response<BoxBody>>,
     B: MessageBody + 'static,
 {
-    /// Serves a connection to its end. An answer of which the client takes nothing for as long as `patience` says is given
-    /// up.
+    /// Serves a connection to its end. An answer is aborted if the client takes nothing of it for as long as `patience`
+    /// allows.
     ///
     /// # Errors
-    /// What is wrong with the connection, or with what the client sends.
+    /// When the connection breaks, or the client violates the protocol.
     pub(super) async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -76,7 +76,7 @@ where
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(UNSENT_BYTES)
             .handshake::<_, UnsentPiece>(stream);
-        // Who agreed on HTTP/2 and does not begin with it is gone without a word.
+        // A client that agreed on HTTP/2 and does not begin with it is disconnected without an answer.
         let Ok(connection) = timeout(REQUEST_TIMEOUT, handshake).await else { return Ok(()) };
         self.run(connection?, peer, patience).await
     }
@@ -90,7 +90,7 @@ where
         let mut exchanges = FuturesUnordered::new();
         let mut stop = pin!(self.draining.told());
         let mut idle = Deadline::after(IDLE_CONNECTION);
-        // Has the client been told to send no further request here?
+        // True once the client was told to send no further request on this connection.
         let mut leaving = false;
         loop {
             tokio::select! {

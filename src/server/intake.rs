@@ -1,29 +1,30 @@
-//! What the HTTP/1 dispatcher of a connection is given to read, and until when.
+//! Controls what the HTTP/1 dispatcher of a connection reads, and how long it waits.
 //!
-//! actix-http's dispatcher leaves some things open:
+//! actix-http's dispatcher has some gaps, which are closed here:
 //!
-//! - It times the first head of a connection, and no other. From the second one on, a client that sends a byte now and
-//!   then keeps its connection for ever; so does one whose chunked body never ends, where no handler reads it. And what
-//!   arrives whole while this process is frozen is too late for its timer. So that timer is off, and all heads, and all
-//!   bodies that no handler reads, have [`REQUEST_TIMEOUT`](super::entrance::REQUEST_TIMEOUT) here: from their first byte
-//!   on, the first head of a connection from the connection on.
-//! - It sets its timer for idle connections again each time that it is woken. Over TLS it is woken by each byte of a
-//!   record that never becomes whole. So that timer is off, too.
-//! - It decodes all heads that have arrived, before it has answered the first. It writes each answer as the last of them
-//!   asks for it: without a body if that is a `HEAD`. They wait in memory, also where an answer takes long. And when 16
-//!   wait, it forgets what it has read and not decoded: having answered the 16 without waiting for anything, it sleeps
-//!   until another byte comes. With 128 KiB of that it does not sleep at all, as long as an answer takes. So here it is
-//!   given one request at a time: a head, a body if the handler reads that, and the next head when the answer has ended.
-//!   (Upstream has thought of the same: <https://github.com/actix/actix-web/pull/4180>.)
-//! - It must still learn when the client leaves during an answer. So a little of what follows is read, and held. A client
-//!   that sends more than that is [watched](super::leave_watch).
-//! - It takes the end of what a client sends for the client's leaving, or waits for the answer without a look at the
-//!   client, as it is configured. Here a client that has ended its side gets its answers, and the dispatcher learns of
-//!   the end behind the last of them, or when the client [has left](super::leave_watch).
-//! - It takes a request for another protocol for an agreement on that. Here it is [not shown](super::head_end) what asks
-//!   for one.
-//! - It takes further requests while the client takes no answers, and holds these. Here it is given none until all that
-//!   it has to write is written.
+//! - It times the first head of a connection, and no other. From the second head on, a client that sends a byte now and
+//!   then keeps its connection forever; so does a client whose chunked body never ends, if no handler reads it. And
+//!   what arrives whole while this process is frozen is too late for its timer. So that timer is off. All heads, and
+//!   all bodies that no handler reads, have [`REQUEST_TIMEOUT`](super::entrance::REQUEST_TIMEOUT) here, from their
+//!   first byte on; the first head has it from the beginning of the connection on.
+//! - It restarts its timer for idle connections each time that it is woken. Over TLS each byte of a record that never
+//!   becomes whole wakes it. So that timer is off, too.
+//! - It decodes all heads that have arrived before it has answered the first. It writes each answer as the last of
+//!   these heads requires: without a body if that is a `HEAD`. The heads wait in memory, also while an answer takes
+//!   long. And when 16 wait, it forgets what it has read and not decoded: after it has answered the 16 without waiting
+//!   for anything, it sleeps until another byte arrives. With 128 KiB of such bytes it does not sleep at all for as
+//!   long as an answer takes. So here it gets one request at a time: a head, a body if the handler reads it, and the
+//!   next head when the answer has ended. (Upstream discusses the same change:
+//!   <https://github.com/actix/actix-web/pull/4180>.)
+//! - It must still notice when the client disconnects during an answer. So a little of what follows the request is read
+//!   and held. A client that sends more than that is [watched](super::leave_watch).
+//! - Depending on its configuration, it treats the end of the client's side as a disconnect, or waits for the answer
+//!   without checking the client. Here a client that has ended its side gets its answers. The dispatcher sees the end
+//!   after the last answer, or when the client [has disconnected](super::leave_watch).
+//! - It treats a request for another protocol as if the protocol were agreed on. Here the words that ask for one are
+//!   [hidden from it](super::head_end).
+//! - It accepts further requests while the client takes no answers, and holds them. Here it gets none until everything
+//!   that it has to write is written.
 
 use std::io;
 use std::pin::Pin;
@@ -39,17 +40,17 @@ use super::leave_watch::{Connection, LeaveWatch};
 use super::turn::Turn;
 use crate::deadline::Deadline;
 
-/// What a client is told that waits before it sends a body. It is no answer yet.
+/// The line for a client that waits before it sends a body. It is not an answer yet.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Most bytes that are held while a request is being answered.
 const HELD_BYTES: usize = 4 * 1024;
 
-/// Most bytes that are thrown away when a connection is closed. A client that sends more has its connection reset.
+/// Most bytes that are discarded when a connection is closed. The connection of a client that sends more is reset.
 const DISCARDED_BYTES: usize = 64 * 1024;
 
-/// What a client is told if its first head does not arrive in time. A later one ends its connection without a word: a
-/// proxy could take this for the answer to a request that it sends just then.
+/// The answer to a client whose first head does not arrive in time. If a later head is late, the connection ends
+/// without an answer: a proxy could take this answer for that to a request that it sends at the same time.
 const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// A connection as its dispatcher sees it.
@@ -57,23 +58,24 @@ const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nc
 pub(super) struct Intake<S> {
     stream: S,
     turn: Rc<Turn>,
-    /// What came behind the request that is being answered: at most what one read brings, or [`HELD_BYTES`]. Within a
-    /// head, the beginning of a line: at most [`LONGEST_HELD`] bytes.
+    /// The bytes that arrived after the request that is being answered: at most what one read returns, or
+    /// [`HELD_BYTES`]. Within a head, this is the beginning of a line: at most [`LONGEST_HELD`] bytes.
     held: BytesMut,
-    /// Where the head that is arriving ends.
+    /// Finds the end of the head that is arriving.
     head: HeadEnd,
-    /// True if the dispatcher has been given the end of a head and has not had its turn since.
+    /// True if the dispatcher has been given the end of a head and has not read again since.
     is_head_given: bool,
     /// True if the client does not take what is written.
     is_clogged: bool,
-    /// Set when nothing more was read while a request was being answered: the client had ended its side, or sent much.
+    /// Set when nothing more was read while a request was being answered, because the client had ended its side or had
+    /// sent much.
     watch: Option<LeaveWatch>,
     /// When the connection is to be closed.
     end: Option<Deadline>,
 }
 
 impl<S> Intake<S> {
-    /// A connection that was just accepted, and may be idle for so long.
+    /// Creates the intake of a connection that was just accepted and may be idle for `most_idle`.
     pub(super) fn new(stream: S, most_idle: Duration) -> Self {
         Self {
             stream,
@@ -87,19 +89,20 @@ impl<S> Intake<S> {
         }
     }
 
-    /// The connection below.
+    /// Returns the underlying connection.
     pub(super) fn stream(&self) -> &S {
         &self.stream
     }
 
-    /// Where the connection stands.
+    /// Returns the connection's state.
     pub(super) fn turn(&self) -> Rc<Turn> {
         Rc::clone(&self.turn)
     }
 }
 
 impl<S: AsyncRead + Unpin> Intake<S> {
-    /// How many of these bytes the dispatcher is given: what belongs to the body that is read, or up to the end of a head.
+    /// Returns how many of these bytes the dispatcher is given: those of the body that is read, or those up to the end
+    /// of a head.
     fn part(&mut self, bytes: &mut [u8]) -> usize {
         if self.turn.is_receiving() {
             return self.turn.take_body(bytes);
@@ -123,8 +126,8 @@ impl<S: AsyncRead + Unpin> Intake<S> {
         } else {
             self.give_held(buf);
         }
-        // The beginning of a line may have been held back. The dispatcher has room for more than that, and takes it for
-        // the end if it is given nothing.
+        // The beginning of a line may have been held back. The dispatcher has room for more than that. If it were given
+        // nothing, it would treat this as the end of the connection.
         while buf.filled().len() == before {
             let mut more = [0; LONGEST_HELD];
             let mut more = ReadBuf::new(&mut more);
@@ -148,13 +151,13 @@ impl<S: AsyncRead + Unpin> Intake<S> {
         self.held = held;
     }
 
-    /// Reads a little ahead, only to learn whether the client is still there. Ends, as if the client had left, when the
-    /// client is known to have left, or has ended its side while it is sent a stream.
+    /// Reads a little ahead, only to notice a disconnect. Ends the connection for the dispatcher if the client has
+    /// disconnected, or if it has ended its side while it is sent a stream.
     fn hold(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Connection,
     {
-        // Also where nothing comes: after the answer, the timer has to be set.
+        // Also if nothing arrives: after the answer, the timer has to be set.
         self.turn.wake_later(cx.waker());
         while !self.has_ended() && self.held.len() < HELD_BYTES {
             let mut room = buf.take(HELD_BYTES - self.held.len());
@@ -165,7 +168,7 @@ impl<S: AsyncRead + Unpin> Intake<S> {
             self.held.extend_from_slice(room.filled());
         }
         if !self.turn.is_answering() {
-            // More is read when the dispatcher is woken. What is left to write tells whether the client is there.
+            // More is read when the dispatcher is woken. Writing the rest shows whether the client is still connected.
             return Poll::Pending;
         }
         let watch = self.watch.get_or_insert_with(LeaveWatch::new);
@@ -176,13 +179,13 @@ impl<S: AsyncRead + Unpin> Intake<S> {
         if watch.has_ended() && self.turn.is_streaming() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// True if the client was seen to end its side while a request was being answered.
+    /// Returns true if the client has ended its side while a request was being answered.
     fn has_ended(&self) -> bool {
         self.watch.as_ref().is_some_and(LeaveWatch::has_ended)
     }
 
-    /// Throws away what has come and was not read. A connection that is closed with something unread in it is reset, and
-    /// what is on its way to the client is lost.
+    /// Discards bytes that have arrived and were not read. If a connection is closed with unread bytes in it, the
+    /// system resets it, and what is on its way to the client is lost.
     fn discard(&mut self, cx: &mut Context<'_>) {
         let mut waste = [0; 4 * 1024];
         let mut left = DISCARDED_BYTES;
@@ -196,8 +199,8 @@ impl<S: AsyncRead + Unpin> Intake<S> {
         }
     }
 
-    /// True if the connection has been idle, or what is arriving has taken, for too long. Otherwise the task of this
-    /// context is woken when that is so.
+    /// Returns true if the connection has been idle for too long, or what is arriving has taken too long. Otherwise the
+    /// task of this context is woken when that is so.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(end) = self.turn.end() else { return false };
         let deadline = self.end.get_or_insert_with(|| Deadline::at(end));
@@ -207,7 +210,7 @@ impl<S: AsyncRead + Unpin> Intake<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Connection + Unpin> AsyncRead for Intake<S> {
-    /// Ends, as if the client had left, when the connection is to be closed.
+    /// Ends, as if the client had disconnected, when the connection is to be closed.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -219,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Connection + Unpin> AsyncRead for Intake<S> {
             return this.hold(cx, buf);
         }
         if is_head_given && !this.turn.is_receiving() {
-            // Here the dispatcher decodes it. It comes back for the rest, if there is any.
+            // The dispatcher decodes the head now. It reads again if there is more.
             let held = this.hold(cx, buf);
             if !this.held.is_empty() || this.has_ended() {
                 cx.waker().wake_by_ref();
@@ -231,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Connection + Unpin> AsyncRead for Intake<S> {
         if this.is_late(cx) {
             buf.set_filled(before);
             if this.turn.is_new() {
-                // Nothing was written before, so that this fits. A client that has left does not miss it.
+                // Nothing was written before, so this fits. A failure means that the client has disconnected.
                 let _ = Pin::new(&mut this.stream).poll_write(cx, TOO_LATE);
                 let _ = Pin::new(&mut this.stream).poll_flush(cx);
             }

@@ -1,15 +1,16 @@
-//! Notices that a client has left an HTTP/1 connection while its request is answered and nothing of it is read.
+//! Notices that a client has disconnected from HTTP/1 while its request is answered and nothing is read from it.
 //!
-//! Nothing is read of a client that has ended its side. It may wait for the answer, as `nc -N` and some proxies do, or it
-//! may have left. Both look the same until something is written: the system of a client that has left refuses that with a
-//! reset. So the first bytes of the answer are written ahead of it. They are the same in all answers, so a client that
-//! waits notices nothing. They are written one by one, because a relay in between refuses a byte only after it has passed
-//! on an earlier one.
+//! Nothing is read from a client that has ended its side. It may wait for the answer, as `nc -N` and some proxies do,
+//! or it may have disconnected. Both look the same until something is written: the system of a client that has
+//! disconnected refuses that with a reset. So the first bytes of the answer are written ahead of it. They are the same
+//! in all answers, so a waiting client does not notice. They are written one by one, because a relay in between refuses
+//! a byte only after it has passed on an earlier one.
 //!
-//! Nothing more is read of a client that has sent much behind its request, either. The system tells of a reset, and of
-//! the end of the client's side, without a read. But it learns of the end only if all that the client has sent before it
-//! fits into its buffers. So here, too, bytes are written ahead, if the request has arrived whole; later than to a client
-//! that has ended its side, because most of these clients are there.
+//! Nothing more is read, either, from a client that has sent much after its request. The system reports a reset, and
+//! the end of the client's side, without a read. But it notices the end only if everything that the client has sent
+//! before it fits into the system's buffers. So bytes are written ahead to such a client, too, if the request has
+//! arrived whole. They are written later than to a client that has ended its side, because most of these clients are
+//! still connected.
 
 use std::io;
 use std::pin::Pin;
@@ -22,17 +23,18 @@ use tokio_rustls::server::TlsStream;
 
 use crate::fanout::Socket;
 
-/// What all answers begin with.
+/// The bytes that all answers begin with.
 const BEGINNING: &[u8] = b"HTTP/1.";
-/// The time from the first look at the connection to the second. Each later one is twice as long as the one before.
+/// The time from the first check of the connection to the second. Each later interval is twice as long as the one
+/// before.
 const FIRST_INTERVAL: Duration = Duration::from_millis(10);
-/// The longest time from one look to the next: a client that has left is noticed within this time, once its system has
-/// refused a byte. Also the time until the first look at a client that has not ended its side.
+/// The longest time from one check to the next. Once the client's system has refused a byte, the disconnect is noticed
+/// within this time. Also the time until the first check of a client that has not ended its side.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A connection from a client, whatever is spoken on it.
+/// A connection from a client, with or without TLS.
 pub(super) trait Connection {
-    /// Returns the TCP connection; `None` where there is none, as in tests.
+    /// Returns the TCP connection; `None` if there is none, as in tests.
     fn socket(&self) -> Option<&Socket>;
 }
 
@@ -48,7 +50,7 @@ impl Connection for TlsStream<Socket> {
     }
 }
 
-/// Looks whether a client of which nothing is read is still there.
+/// Checks whether a client from which nothing is read is still connected.
 #[derive(Debug)]
 pub(super) struct LeaveWatch {
     /// True if the client has ended its side.
@@ -70,7 +72,7 @@ impl LeaveWatch {
         }
     }
 
-    /// Notes that the client has ended its side: looks at once, and then more often.
+    /// Records that the client has ended its side. Checks at once, and then more often.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
         self.interval = FIRST_INTERVAL;
@@ -82,9 +84,9 @@ impl LeaveWatch {
         self.has_ended
     }
 
-    /// Ready with the error that ends the connection, once the client is known to have left. `may_write` says whether
-    /// nothing of the answer is written, and nothing of an earlier one is left to write; `is_whole`, whether the request
-    /// has arrived whole.
+    /// Ready with the error that ends the connection, once the client is known to have disconnected. `may_write` is
+    /// true if nothing of the answer is written, and nothing of an earlier answer is left to write. `is_whole` is true
+    /// if the request has arrived whole.
     pub(super) fn poll_left<S>(
         &mut self,
         cx: &mut Context<'_>,
@@ -131,16 +133,16 @@ impl LeaveWatch {
         }
     }
 
-    /// Returns how many of these bytes, with which an answer begins, are written.
+    /// Returns how many of these first bytes of an answer are written already.
     ///
     /// # Errors
-    /// When they begin otherwise than all answers do.
+    /// When the bytes do not begin as all answers do.
     pub(super) fn written_of(&self, answer: &[u8]) -> io::Result<usize> {
         let ahead = BEGINNING.get(..self.ahead).unwrap_or(BEGINNING);
         if answer.starts_with(ahead) { Ok(ahead.len()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 
-    /// Notes that an answer begins, with the bytes that were written ahead of it.
+    /// Records that an answer begins with the bytes that were written ahead of it.
     pub(super) fn answer_begins(&mut self) {
         self.ahead = 0;
     }

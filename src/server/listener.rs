@@ -1,7 +1,7 @@
 //! The HTTP listener: actix-web's application at each address, on every worker.
 //!
-//! This is what `actix_web::HttpServer` does, from the same parts, but for the [entrance](super::entrance): connections
-//! are of our own types.
+//! This does what `actix_web::HttpServer` does, with the same parts, except for the [entrance](super::entrance):
+//! connections have our own types.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ use crate::metrics::HttpMetrics;
 use crate::task::Timestamp;
 use crate::trace::Traces;
 
-/// How long open connections may take to end once everything has been said.
+/// How long open connections may take to end once everything was sent.
 pub(super) const STOP_TIME: Duration = Duration::from_secs(2);
 /// What the handlers of all workers share.
 pub(super) struct Shared {
@@ -47,15 +47,15 @@ pub(super) struct Shared {
     pub(super) memory: PayloadMemory,
     pub(super) open_files: OpenFiles,
     pub(super) metrics: HttpMetrics,
-    /// What is served at `/metrics`, where something is.
+    /// The content of `/metrics`, if this listener serves it.
     pub(super) served_metrics: Option<ServedMetrics>,
-    /// Connections that are idle then are closed.
+    /// Signals the drain: idle connections are closed then.
     pub(super) draining: Draining,
-    /// Where requests are recorded.
+    /// Records requests as traces.
     pub(super) traces: Traces,
 }
 
-/// Listens: over TLS where there are certificates. Returns the server, which has to be awaited, and where it listens.
+/// Listens, over TLS if there are certificates. Returns the server, which has to be awaited, and its addresses.
 pub(super) fn listen(
     config: &Config,
     shared: Shared,
@@ -120,7 +120,7 @@ pub(super) fn listen(
     };
     let mut builder = Server::build()
         .workers(workers)
-        // They are bounded by `OpenFiles`. By default the server would stop at 25,600 a worker, and tell nobody.
+        // `OpenFiles` limits the connections. By default the server would stop at 25,600 a worker, without a log line.
         .max_concurrent_connections(usize::MAX)
         .disable_signals()
         .shutdown_timeout(STOP_TIME.as_secs());

@@ -1,5 +1,5 @@
-//! A listener for metrics alone, apart from that of the clients: it can be reached from elsewhere, and it answers when
-//! theirs has no connection left.
+//! A listener for metrics alone, separate from that of the clients. Other machines can reach it, and it answers when
+//! the clients' listener has no connection left.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,16 +24,17 @@ use crate::config::{Config, MetricsListen};
 use crate::fanout::StreamConfig;
 use crate::metrics::HttpMetrics;
 
-/// Most connections at once. Each scrape has its own, which costs little: those that stay idle would need no key to take
-/// the place of the one that counts.
+/// Most connections at once. Each scrape has its own connection, which costs little. If connections could stay idle,
+/// clients without a key could use up all of them.
 const CONNECTIONS: usize = 256;
 /// How long a client may take nothing of an answer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves metrics where they have a listener of their own. Returns what the main one needs, where it is to do so.
+/// Serves metrics on their own listener, if one is configured. Returns what the main listener needs if that serves
+/// them.
 pub(super) fn serve(config: &Config, scrape: Scrape) -> Result<Option<ServedMetrics>, StartError> {
     let counted = scrape.metrics.http.clone();
-    // With a thread of its own it costs nobody whose requests or tasks are watched.
+    // The scrape has its own thread, so that it does not delay the requests and tasks that it measures.
     let started = || scrape.start(&Arbiter::new().handle());
     match &config.metrics {
         MetricsListen::Off => Ok(None),
@@ -44,14 +45,14 @@ pub(super) fn serve(config: &Config, scrape: Scrape) -> Result<Option<ServedMetr
             for address in addresses {
                 tracing::info!("metrics at http://{address}/metrics");
             }
-            // Not stopped by a drain, which is something to watch: it ends with the process.
+            // A drain does not stop it, because the drain itself should be observable. It ends with the process.
             actix_rt::spawn(serving);
             Ok(None)
         }
     }
 }
 
-/// Returns the server, which has to be awaited, and where it listens.
+/// Returns the server, which has to be awaited, and its addresses.
 fn start(
     listen: &str,
     metrics: ServedMetrics,

@@ -1,4 +1,4 @@
-//! How many connections there may be: as many as leave open files for the tasks, and of one address not all of them.
+//! Limits the connections: enough open files are left for the tasks, and one address cannot have all connections.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -12,12 +12,12 @@ use super::addresses::{Addresses, Network};
 use crate::fanout::OpenFile;
 use crate::metrics::HttpMetrics;
 
-/// Open files of the server itself: its store, its event loops, its listeners, the downloads and connections that are
-/// kept for the next call.
+/// Open files of the server itself: its store, its event loops, its listeners, downloads, and connections that are kept
+/// for the next call.
 const FILES_OF_THE_SERVER: u64 = 128;
 /// Open files of a running task: its upstream connection, its journal, its audio.
 const FILES_OF_A_TASK: u64 = 3;
-/// The log tells of an address that has too many connections this often at most.
+/// The shortest time between two log lines about addresses with too many connections.
 const REMINDER: Duration = Duration::from_secs(60);
 
 /// The open files that connections may use; cheap to clone.
@@ -30,18 +30,18 @@ pub(super) struct OpenFiles {
     metrics: HttpMetrics,
 }
 
-/// What the log was told.
+/// The log lines that were written.
 #[derive(Debug)]
 struct Told {
     ran_out: AtomicBool,
     since: Instant,
-    /// When it is told of an address again, in seconds since then.
+    /// When the next line about an address may be written, in seconds since `since`.
     next: AtomicU64,
 }
 
 impl OpenFiles {
-    /// For a process that may open so many files and run so many tasks at once. Of a number that is too small for both,
-    /// connections get a quarter. `of_address` is `limits.max_connections_per_address`.
+    /// Calculates the limit for a process that may have `files` open files and run `tasks` tasks at once. If `files` is
+    /// too small for both, connections get a quarter. `of_address` is `limits.max_connections_per_address`.
     pub(super) fn of(
         files: u64,
         tasks: usize,
@@ -53,15 +53,15 @@ impl OpenFiles {
             tracing::warn!(
                 files,
                 tasks,
-                "the limit on open files (RLIMIT_NOFILE) is too low for so many running tasks: raise it, or lower \
-                 max_running_tasks; tasks that find no file fail"
+                "the limit on open files (RLIMIT_NOFILE) is too low for this many running tasks: raise it, or lower \
+                 max_running_tasks; tasks that cannot open a file fail"
             );
         }
         let most = files.saturating_sub(reserved).max(files / 4);
         Self::new(usize::try_from(most).unwrap_or(usize::MAX), of_address, metrics)
     }
 
-    /// So many.
+    /// Allows `most` connections.
     pub(super) fn new(most: usize, of_address: Option<NonZeroUsize>, metrics: HttpMetrics) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
         let told = Told { ran_out: AtomicBool::new(false), since: Instant::now(), next: AtomicU64::new(0) };
@@ -74,7 +74,8 @@ impl OpenFiles {
         }
     }
 
-    /// Nothing where there is no room: the connection is closed at once, and the log tells of the first.
+    /// Takes an open file for a connection. Returns `None` if there is no room: the connection is then closed at once,
+    /// and the first such refusal is logged.
     pub(super) fn take(&self, peer: Option<IpAddr>) -> Option<OpenFile> {
         let of_address = match peer.map(Network::of) {
             Some(network) => Some(self.addresses.take(network).or_else(|| {
@@ -88,7 +89,9 @@ impl OpenFiles {
             self.metrics.connection_refused("open_files");
         }
         if !self.told.ran_out.swap(file.is_none(), Ordering::Relaxed) && file.is_none() {
-            tracing::warn!("connections are refused: the limit on open files (RLIMIT_NOFILE) allows no more");
+            tracing::warn!(
+                "connections are refused: the limit on open files (RLIMIT_NOFILE) allows no more; raise it"
+            );
         }
         Some(OpenFile { file: file?, of_address })
     }
@@ -101,13 +104,13 @@ impl OpenFiles {
             tracing::warn!(
                 address = %network,
                 connections = self.addresses.most(),
-                "connections of this address are refused: it has as many as limits.max_connections_per_address \
-                 allows; raise that if it is a proxy of yours"
+                "connections from this address are refused: it has as many as limits.max_connections_per_address \
+                 allows; raise that if the address is your own proxy"
             );
         }
     }
 
-    /// How many are open, and how many may be.
+    /// Returns how many connections are open, and how many may be.
     pub(super) fn taken(&self) -> (usize, usize) {
         (self.most.saturating_sub(self.left.available_permits()), self.most)
     }
@@ -126,19 +129,19 @@ mod tests {
         }
         assert_eq!(open_files.taken(), (taken.len(), taken.len()));
         drop(taken.pop());
-        assert!(open_files.take(None).is_some(), "who leaves makes room");
+        assert!(open_files.take(None).is_some(), "a connection that ends makes room");
         taken.len() + 1
     }
 
     #[test]
-    fn connections_leave_files_for_the_tasks() {
+    fn the_limit_leaves_open_files_for_the_tasks() {
         assert_eq!(most(20_000, 64), 20_000 - 128 - 3 * 64);
         assert_eq!(most(300, 64), 75);
         assert_eq!(most(300, usize::MAX), 75);
     }
 
     #[test]
-    fn a_connection_that_finds_no_file_takes_none_of_its_address() {
+    fn a_refused_connection_does_not_count_for_its_address() {
         let open_files =
             OpenFiles::new(1, NonZeroUsize::new(1), Metrics::new(std::iter::empty()).unwrap().http);
         let (one, other) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());

@@ -1,4 +1,4 @@
-//! Follows the files of the certificate: a new pair counts for the connections that are made from then on.
+//! Follows the files of the certificate: later connections get a new pair.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,27 +10,27 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use super::certificate::{Certificate, CertificateError, Pair};
 use crate::config::TlsConfig;
 
-/// How often the files are read. They are small, and reading them is the one way that works with links, mounts and
-/// whatever else files are put in place by.
+/// How often the files are read. They are small, and reading them is the only way that works with links, mounts and
+/// other ways to replace a file.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often the log tells of a certificate that is about to expire.
+/// How often the log warns of a certificate that is about to expire.
 const REMINDER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Who watches the files.
+/// Watches the files.
 struct Follower {
     config: TlsConfig,
     newest: watch::Sender<Arc<Certificate>>,
-    /// What was judged last, and told of.
+    /// The pair that was checked and logged last.
     judged: Result<Pair, CertificateError>,
-    /// What was read last.
+    /// The pair that was read last.
     read: Result<Pair, CertificateError>,
 }
 
-/// The certificate of these files, now and whenever it changes. The files are read every few seconds, and at once on
-/// `hang_up`.
+/// Returns the certificate of these files, now and whenever it changes. The files are read every few seconds, and at
+/// once on `hang_up`.
 ///
 /// # Errors
-/// [`CertificateError`] when there is none to begin with.
+/// [`CertificateError`] if the first certificate cannot be used.
 pub(super) fn follow(
     config: TlsConfig,
     hang_up: Signal,
@@ -45,11 +45,11 @@ pub(super) fn follow(
     Ok(certificates)
 }
 
-/// Without TLS there is nothing to be read again; whoever sends the signal all the same does not mean to end the server.
+/// Logs SIGHUP without TLS, where there is nothing to read again. Without a handler the signal would end the server.
 pub(super) fn without(mut hang_up: Signal) {
     actix_rt::spawn(async move {
         while hang_up.recv().await.is_some() {
-            tracing::info!("SIGHUP: there is no certificate to be read again, since [tls] is not configured");
+            tracing::info!("SIGHUP: there is no certificate to read again, because [tls] is not configured");
         }
     });
 }
@@ -57,7 +57,7 @@ pub(super) fn without(mut hang_up: Signal) {
 impl Follower {
     async fn run(mut self, mut hang_up: Signal) {
         let mut looks = interval(LOOK);
-        // What is to last from one look to the next must not see two at once, after a disk that hung.
+        // After a disk that hung, two checks must not follow at once: a change must last from one check to the next.
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reminders = interval_at(Instant::now() + REMINDER, REMINDER);
         loop {
@@ -69,8 +69,8 @@ impl Follower {
         }
     }
 
-    /// Reads the files. Who renews a certificate writes one after the other: unless told to be quick, a change counts when
-    /// it has lasted from one look to the next.
+    /// Reads the files. A renewal writes one file after the other, so a change takes effect only when it has lasted
+    /// from one check to the next, unless `at_once` is set.
     async fn look(&mut self, at_once: bool) {
         let config = self.config.clone();
         let Ok(read) = tokio::task::spawn_blocking(move || Pair::read(&config)).await else { return };

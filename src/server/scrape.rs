@@ -1,7 +1,7 @@
-//! Asks everybody who knows something of this moment, and writes what they say beside what was counted.
+//! Collects the gauges of this moment from their owners, and writes them with the counters.
 //!
-//! One who asks makes every pump look at all its subscribers, and needs no key. So there is one scrape at a time, and
-//! whoever comes during it or shortly after it is told the same.
+//! A scrape makes every pump check all of its subscribers, and needs no key. So there is one scrape at a time, and
+//! readers that arrive during it or shortly after it get the same text.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,17 +23,18 @@ use crate::logging::LostLines;
 use crate::metrics::{DiskLevels, HttpLevels, Metrics, MetricsError, Now, Process};
 use crate::store::Store;
 
-/// How long somebody who is asked may take. Whoever does not answer is left out: the others are wanted most then.
+/// How long an owner may take to answer. An owner that does not answer in time is left out, because the other values
+/// are needed most then.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a text is handed out: shorter than the second that is the shortest interval in use.
+/// How long a text is returned to new readers: shorter than a second, the shortest scrape interval in use.
 const FRESH: Duration = Duration::from_millis(500);
-/// How long a text is kept for those that read it, at least: longer than the 10 s that Prometheus takes for a scrape by
-/// default. As there is a new text every [`FRESH`] at most, 30 texts are kept at most.
+/// How long a text is kept for its readers, at least: longer than the 10 s that Prometheus allows for a scrape by
+/// default. Because there is a new text every [`FRESH`] at most, at most 30 texts are kept.
 const KEPT: Duration = Duration::from_secs(15);
-/// Readers that may wait in line; beyond, they wait for a place in it.
+/// Readers that may wait in line. Further readers wait for a place in it.
 const LINE: usize = 64;
 
-/// Everybody who is asked.
+/// The owners of all metrics.
 #[derive(Debug)]
 pub(super) struct Scrape {
     pub(super) metrics: Metrics,
@@ -47,10 +48,10 @@ pub(super) struct Scrape {
 }
 
 impl Scrape {
-    /// Serves readers, on the arbiter's thread.
+    /// Serves readers on the arbiter's thread.
     pub(super) fn start(self, arbiter: &ArbiterHandle) -> ServedMetrics {
         let (readers, line) = mpsc::channel(LINE);
-        // Refused only by a process that is about to end; then readers are told that nothing is there.
+        // The arbiter refuses this only if the process is about to end. Then readers get an error.
         arbiter.spawn_fn(move || {
             let mut slow = Slow::default();
             actix_rt::spawn(serve(line, async move || self.text(&mut slow).await));
@@ -95,12 +96,12 @@ impl Scrape {
         if let Some(process) = process {
             now.process(process)?;
         }
-        // Last: what was told meanwhile counts.
+        // The counters are read last, so that they include what was counted during the scrape.
         self.metrics.text(&now)
     }
 }
 
-/// Tells one reader after the other; those who come during a scrape wait for its end, and are told what it says.
+/// Serves one reader after the other. Readers that arrive during a scrape wait for its end and get its text.
 async fn serve(
     mut line: mpsc::Receiver<MetricsReader>,
     mut scrape: impl AsyncFnMut() -> Result<String, MetricsError>,
@@ -122,21 +123,20 @@ async fn serve(
             }
         }
         if let Some((_, text)) = texts.back() {
-            // A reader that has gone meanwhile is told nothing.
+            // This fails if the reader has disconnected.
             let _ = reader.send(Arc::clone(text));
         }
     }
 }
 
-/// What has to be asked of the system, each on a thread.
+/// Questions to the system, each answered on its own thread.
 #[derive(Debug, Default)]
 struct Slow {
     process: Question<Process>,
     disk: Question<Option<DiskLevels>>,
 }
 
-/// A question that is not asked again while somebody thinks about it: a disk that hangs must not cost a thread for each
-/// scrape.
+/// A question that is not asked again before it is answered: a disk that hangs must not cost a thread for each scrape.
 #[derive(Debug)]
 struct Question<T>(Option<JoinHandle<T>>);
 
@@ -147,9 +147,9 @@ impl<T> Default for Question<T> {
 }
 
 impl<T> Question<T> {
-    /// Nothing where no answer comes in time.
+    /// Returns the answer, or `None` if none arrives in time.
     async fn answer(&mut self, ask: impl FnOnce() -> JoinHandle<T>) -> Option<T> {
-        // What came after its scrape was over tells of that time.
+        // An answer that arrived after the end of its scrape is out of date.
         self.0.take_if(|asked| asked.is_finished());
         let answer = timeout(PATIENCE, self.0.get_or_insert_with(ask)).await.ok()?;
         self.0 = None;
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn those_who_come_together_share_a_scrape() {
+    async fn readers_that_arrive_together_share_a_scrape() {
         tokio::time::pause();
         let (readers, line) = mpsc::channel(LINE);
         let mut scrapes = 0;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn texts_that_are_not_read_are_dropped_in_the_end() {
+    async fn texts_that_are_not_read_are_dropped_after_a_time() {
         tokio::time::pause();
         let (readers, line) = mpsc::channel(LINE);
         actix_rt::spawn(serve(line, async || Ok("text".to_owned())));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn who_does_not_answer_is_not_asked_again_until_then() {
+    async fn a_question_is_not_asked_again_before_it_is_answered() {
         tokio::time::pause();
         let mut question = Question::default();
         let (answer, answers) = oneshot::channel();
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(
             question.answer(|| actix_rt::spawn(async { 2 })).await,
             Some(2),
-            "the old answer is not told"
+            "the old answer is not returned"
         );
         assert!(question.0.is_none());
     }

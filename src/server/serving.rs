@@ -1,8 +1,8 @@
-//! The application as an HTTP/1 dispatcher calls it: it tells the connection's [turn](super::turn) when a request
-//! begins and when its answer has ended, and asks for a body only when a handler wants it.
+//! The application as an HTTP/1 dispatcher calls it. It notifies the connection's [turn](super::turn) when a request
+//! begins and when its answer has ended, and requests a body only when a handler reads it.
 //!
-//! A body that no handler reads is thrown away before the answer, if it is small and arrives soon: the connection can
-//! then be used again. Otherwise the connection is closed behind the answer.
+//! A body that no handler reads is discarded before the answer, if it is small and arrives soon: the connection can
+//! then be used again. Otherwise the connection is closed after the answer.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -26,20 +26,20 @@ use super::entrance::IDLE_CONNECTION;
 use super::turn::{Busy, Turn};
 use crate::fanout::{HandOver, Patience};
 
-/// Most bytes of a body that no handler reads for which the connection is kept.
+/// Most bytes of a body that no handler reads and for which the connection is kept.
 const DISCARDED_BYTES: usize = 64 * 1024;
-/// The longest wait for such a body. The answer waits, too.
+/// The longest wait for such a body. It delays the answer, too.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// Answers requests.
 #[derive(Debug)]
 pub(super) struct Serving<A>(pub(super) Rc<A>);
 
-/// Decides whether a client that sends `Expect: 100-continue` is told to continue: when a handler asks for the body.
-/// One that refuses the request for its key, its type or its size does not.
+/// Decides whether a client that sends `Expect: 100-continue` is asked to continue: only when a handler reads the body.
+/// A handler that refuses the request for its key, its type or its size does not read it.
 ///
 /// The dispatcher calls this before it calls [`Serving`], with the same request, and writes `100 Continue` in between.
-/// So the request is answered here until the handler asks for the body; [`Serving`] goes on with that.
+/// So this starts to answer the request, until the handler reads the body; [`Serving`] continues with that answer.
 #[derive(Debug)]
 pub(super) struct Expecting<A>(pub(super) Rc<A>);
 
@@ -48,22 +48,22 @@ type Answer = LocalBoxFuture<'static, Result<Response<Answered>, Response<BoxBod
 /// An answer that [`Expecting`] has begun.
 struct Begun(Answer);
 
-/// The body of an answer. With it, the answer ends.
+/// The body of an answer. When it is dropped, the answer has ended.
 pub(super) struct Answered {
     body: BoxBody,
-    /// What is left of the request's body. The dispatcher closes the connection behind the answer, because of it.
+    /// The unread rest of the request's body. Because of it, the dispatcher closes the connection after the answer.
     _unread: Option<Payload>,
     _busy: Busy,
 }
 
-/// The body of a request. Dropped before its end, it leaves the rest in `unread`.
+/// The body of a request. If it is dropped before its end, it puts the rest into `unread`.
 struct Incoming {
     payload: Payload,
     turn: Rc<Turn>,
     unread: Unread,
 }
 
-/// What a handler has not read of a request's body.
+/// The rest of a request's body that a handler has not read.
 type Unread = Rc<RefCell<Option<Payload>>>;
 
 fn begin<A>(app: &A, mut request: Request) -> (Rc<Turn>, Answer)
@@ -84,7 +84,7 @@ where
         *request.payload() = Payload::Stream { payload: Box::pin(incoming) };
     }
     let is_discarded = match body {
-        // What waits to be told to continue is not on its way.
+        // A body that waits for `100 Continue` is not on its way.
         _ if request.head().expect() => false,
         BodyEnd::After(bytes) => bytes <= DISCARDED_BYTES as u64,
         BodyEnd::Chunked(_) => true,
@@ -116,7 +116,7 @@ where
     (turn, answer)
 }
 
-/// Reads a body and throws it away. Returns true if it was small, and has arrived whole.
+/// Reads a body and discards it. Returns true if it was small and has arrived whole.
 async fn discard(payload: &mut Payload, turn: &Turn) -> bool {
     turn.receive();
     let mut left = DISCARDED_BYTES;
@@ -134,7 +134,7 @@ async fn discard(payload: &mut Payload, turn: &Turn) -> bool {
     is_whole
 }
 
-/// Where a request says that its body ends.
+/// Returns where the body ends according to the request's head.
 fn body_end(request: &Request) -> BodyEnd {
     if request.chunked().unwrap_or(false) {
         return BodyEnd::chunked();
@@ -174,7 +174,7 @@ where
     A::Future: 'static,
 {
     type Response = Request;
-    /// The answer of a handler that did not ask for the body.
+    /// The answer of a handler that did not read the body.
     type Error = Response<BoxBody>;
     type Future = LocalBoxFuture<'static, Result<Request, Self::Error>>;
 

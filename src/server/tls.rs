@@ -1,4 +1,4 @@
-//! The TLS side of a listener: who gets as far as to speak HTTP.
+//! The TLS side of a listener: from an accepted connection to an agreed protocol.
 
 use std::io;
 use std::sync::Arc;
@@ -18,35 +18,35 @@ use super::entrance::DISCONNECT_TIMEOUT;
 use crate::deadline::timeout;
 use crate::fanout::Socket;
 
-/// How long a client may take until TLS is spoken, from the connection on. There are as many handshakes at once as there
-/// may be connections ([`OpenFiles`](super::open_files::OpenFiles)), each of some 10 KB: of fewer places, those who say one
-/// byte and no more could hold all.
+/// How long a client may take for the TLS handshake, from the beginning of the connection on. There can be as many
+/// handshakes at once as connections ([`OpenFiles`](super::open_files::OpenFiles)), each of some 10 KB. If there were
+/// fewer places, clients that send one byte and no more could hold all of them.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Plain text that waits to be encrypted, in bytes: as much as one record holds. What is behind waits with its owner.
+/// Bytes of plain text that wait to be encrypted: as many as one record holds. The rest waits with its owner.
 const UNSENT_BYTES: usize = 16 * 1024;
-/// The names by which client and server agree on what they speak.
+/// The names by which client and server agree on a protocol.
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
-/// What somebody gets who speaks HTTP to a port that speaks TLS.
+/// The answer to a client that sends plain HTTP to a TLS port.
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 35\r\n\
     connection: close\r\n\r\nThis port speaks TLS: use https://\n";
-/// So much is taken in of such a request, so that its sender gets to read the answer.
+/// Most bytes that are read of such a request, so that the client can read the answer.
 const NO_TLS_BYTES: u64 = 64 * 1024;
 
-/// What makes TLS of a connection.
+/// Accepts TLS on connections.
 #[derive(Clone)]
 pub(super) struct Tls {
     acceptor: TlsAcceptor,
 }
 
-/// What a client and the server have agreed to speak.
+/// The protocol that client and server have agreed on.
 pub(super) enum Spoken {
     Http1,
     Http2,
 }
 
 impl Tls {
-    /// TLS 1.2 and 1.3, with whichever certificate is the newest when a connection is made.
+    /// Accepts TLS 1.2 and 1.3, with the newest certificate at the time of the connection.
     pub(super) fn new(certificates: watch::Receiver<Arc<Certificate>>) -> Self {
         let mut config =
             ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(Newest(certificates)));
@@ -54,11 +54,11 @@ impl Tls {
         Self { acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 
-    /// Waits for the client's first byte, and then for it and the server to agree. `socket` makes of the connection what
+    /// Waits for the client's first byte, and then for the handshake. `socket` converts the connection to the type that
     /// the HTTP server takes.
     ///
     /// # Errors
-    /// When the client leaves, takes too long or does not speak TLS.
+    /// When the client disconnects, takes too long or does not use TLS.
     pub(super) async fn accept(
         &self,
         mut stream: TcpStream,
@@ -68,7 +68,10 @@ impl Tls {
             let mut first = [0];
             if stream.peek(&mut first).await? > 0 && first[0].is_ascii_alphabetic() {
                 send_off(&mut stream).await?;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the client sends plain HTTP to a TLS port",
+                ));
             }
             let secure =
                 self.acceptor.accept_with(socket(stream), |tls| tls.set_buffer_limit(Some(UNSENT_BYTES)));
@@ -84,7 +87,7 @@ impl Tls {
 async fn send_off(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(NO_TLS).await?;
     stream.shutdown().await?;
-    // A connection that is closed with something unread in it is reset, and the answer lost.
+    // If the connection is closed with unread bytes in it, the system resets it, and the answer is lost.
     let mut rest = stream.take(NO_TLS_BYTES);
     let _ = timeout(DISCONNECT_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
     Ok(())
@@ -105,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_to_plain_http_is_as_long_as_it_says() {
+    fn the_answer_to_plain_http_has_the_length_in_its_head() {
         let text = std::str::from_utf8(NO_TLS).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())));

@@ -1,4 +1,4 @@
-//! Where an HTTP/1 connection stands: between two requests, inside one, or waiting for an answer.
+//! The state of an HTTP/1 connection: between two requests, inside one, or waiting for an answer.
 //!
 //! The [intake](super::intake) of a connection and the [service](super::serving) that answers its requests share this.
 
@@ -16,41 +16,41 @@ use crate::deadline::{Clock, Moment};
 pub(super) struct Turn {
     clock: Clock,
     state: Cell<ConnectionState>,
-    /// What the dispatcher was not given of the body of the request that is being answered.
+    /// The rest of the current request's body, which the dispatcher was not given yet.
     body: Cell<BodyEnd>,
-    /// True if something of the answer is written.
+    /// True if some bytes of the answer are written.
     has_begun: Cell<bool>,
     /// True if the answer is a stream, which the HTTP server sends to its end.
     is_streaming: Cell<bool>,
     /// How long the connection may be idle.
     most_idle: Duration,
-    /// Wakes the connection's dispatcher. Set where it waits while a request is being answered.
+    /// Wakes the connection's dispatcher. Set if the dispatcher waits while a request is being answered.
     waker: RefCell<Option<Waker>>,
 }
 
-/// What is going on.
+/// What a connection is doing.
 #[derive(Debug, Clone, Copy)]
 enum ConnectionState {
-    /// The connection was accepted then, and has had no whole head yet.
+    /// The connection was accepted at this moment, and has had no whole head yet.
     New(Moment),
-    /// Nothing, since then.
+    /// Nothing has arrived since this moment.
     Idle(Moment),
-    /// Bytes have arrived since then that belong to no request that is being answered: a head, or the rest of a body
-    /// that nothing reads.
+    /// Bytes have been arriving since this moment that belong to no request that is being answered: a head, or the rest
+    /// of a body that no handler reads.
     Arriving(Moment),
-    /// A request is being answered, and its handler does not read its body: it has none, it has arrived, or the handler
-    /// has not asked for it.
+    /// A request is being answered, and its handler does not read its body: there is none, it has arrived, or the
+    /// handler has not requested it.
     Answering,
     /// A request is being answered, and its handler reads its body.
     Receiving,
 }
 
-/// A request that is being answered. Dropped, the answer has ended.
+/// A request that is being answered. When this is dropped, the answer has ended.
 #[derive(Debug)]
 pub(super) struct Busy(Rc<Turn>);
 
 impl Turn {
-    /// The state of a connection that was just accepted.
+    /// Returns the state of a connection that was just accepted.
     pub(super) fn new(most_idle: Duration) -> Self {
         let clock = Clock::of_this_thread();
         Self {
@@ -64,7 +64,7 @@ impl Turn {
         }
     }
 
-    /// A head has arrived: its request is being answered from now on.
+    /// Records that a head has arrived and its request is being answered.
     pub(super) fn begin(self: Rc<Self>, body: BodyEnd) -> Busy {
         self.state.set(ConnectionState::Answering);
         self.body.set(body);
@@ -73,28 +73,29 @@ impl Turn {
         Busy(self)
     }
 
-    /// Something of the answer is written.
+    /// Records that some bytes of the answer are written.
     pub(super) fn answer_begins(&self) {
         self.has_begun.set(true);
     }
 
-    /// True if something of the answer is written.
+    /// Returns true if some bytes of the answer are written.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun.get()
     }
 
-    /// The answer is a stream that the HTTP server sends to its end: a client that ends its side has left.
+    /// Records that the answer is a stream that the HTTP server sends to its end. A client that then ends its side
+    /// counts as disconnected.
     pub(super) fn stream(&self) {
         self.is_streaming.set(true);
         self.wake();
     }
 
-    /// True if the answer is a stream that the HTTP server sends to its end.
+    /// Returns true if the answer is a stream that the HTTP server sends to its end.
     pub(super) fn is_streaming(&self) -> bool {
         self.is_answering() && self.is_streaming.get()
     }
 
-    /// The handler reads the request's body.
+    /// Records that the handler reads the request's body.
     pub(super) fn receive(&self) {
         if self.is_answering() && !self.body.get().is_reached() {
             self.state.set(ConnectionState::Receiving);
@@ -102,7 +103,8 @@ impl Turn {
         }
     }
 
-    /// Takes what belongs to the body that the handler reads of the bytes that have arrived. Returns how many they are.
+    /// Takes the bytes that belong to the body that the handler reads from those that have arrived. Returns how many
+    /// they are.
     pub(super) fn take_body(&self, bytes: &[u8]) -> usize {
         let mut body = self.body.get();
         let taken = body.take(bytes);
@@ -118,29 +120,29 @@ impl Turn {
         self.body.get().is_reached()
     }
 
-    /// The request's body has arrived.
+    /// Records that the request's body has arrived.
     pub(super) fn received(&self) {
         if self.is_receiving() {
             self.state.set(ConnectionState::Answering);
         }
     }
 
-    /// True if the handler reads the request's body.
+    /// Returns true if the handler reads the request's body.
     pub(super) fn is_receiving(&self) -> bool {
         matches!(self.state.get(), ConnectionState::Receiving)
     }
 
-    /// True if a request is being answered, and nothing that may arrive is of use for that.
+    /// Returns true if a request is being answered, and bytes that arrive are of no use for that.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.state.get(), ConnectionState::Answering)
     }
 
-    /// True if the connection has had no whole head yet.
+    /// Returns true if the connection has had no whole head yet.
     pub(super) fn is_new(&self) -> bool {
         matches!(self.state.get(), ConnectionState::New(_))
     }
 
-    /// When the connection is to be closed, unless something changes.
+    /// Returns when the connection is to be closed, unless something changes.
     pub(super) fn end(&self) -> Option<Moment> {
         match self.state.get() {
             ConnectionState::Idle(since) => Some(since + self.most_idle),
@@ -149,7 +151,7 @@ impl Turn {
         }
     }
 
-    /// The dispatcher, which `waker` wakes, was given something.
+    /// Records that the dispatcher was given some bytes. `waker` wakes the dispatcher.
     pub(super) fn gave(&self, waker: &Waker) {
         match self.state.get() {
             ConnectionState::Idle(_) => {
@@ -161,14 +163,14 @@ impl Turn {
         }
     }
 
-    /// What was to be written is written: the time of what comes next begins.
+    /// Records that everything is written: the idle time starts now.
     pub(super) fn written(&self) {
         if matches!(self.state.get(), ConnectionState::Idle(_) | ConnectionState::Arriving(_)) {
             self.state.set(ConnectionState::Idle(self.clock.now()));
         }
     }
 
-    /// Has the dispatcher woken when it can go on: the handler reads the body, or the answer has ended.
+    /// Has the dispatcher woken when it can continue: the handler reads the body, or the answer has ended.
     pub(super) fn wake_later(&self, waker: &Waker) {
         match &mut *self.waker.borrow_mut() {
             Some(known) => known.clone_from(waker),

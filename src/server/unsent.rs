@@ -1,4 +1,4 @@
-//! What of an answer an HTTP/2 connection was given and has yet to write.
+//! The parts of an answer that an HTTP/2 connection was given and has yet to write.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::deadline::{Passed, timeout};
 
-/// A piece of an answer. The connection drops it when it is written, or will never be.
+/// A piece of an answer. The connection drops it when it is written, or will never be written.
 #[derive(Debug)]
 pub(super) struct UnsentPiece {
     bytes: Bytes,
@@ -18,20 +18,20 @@ pub(super) struct UnsentPiece {
 /// The pieces of one answer that are not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Unsent {
-    /// That something of a piece was written, or a piece dropped; each one holds it.
+    /// Notified when bytes of a piece were written, or a piece was dropped. Each piece holds a clone.
     moved: Rc<Notify>,
 }
 
 impl Unsent {
-    /// One more.
+    /// Adds a piece.
     pub(super) fn piece(&self, bytes: Bytes) -> UnsentPiece {
         UnsentPiece { bytes, moved: Rc::clone(&self.moved) }
     }
 
-    /// Waits until there is none.
+    /// Waits until all pieces are written.
     ///
     /// # Errors
-    /// When nothing of them is written for so long.
+    /// When nothing of them is written for `most`.
     pub(super) async fn written(&self, most: Duration) -> Result<(), Passed> {
         while Rc::strong_count(&self.moved) > 1 {
             timeout(most, self.moved.notified()).await?;
@@ -57,7 +57,7 @@ impl Buf for UnsentPiece {
 
 impl Drop for UnsentPiece {
     fn drop(&mut self) {
-        // Whoever waits looks later, when this one is gone.
+        // The waiting task checks the count later, when this piece is dropped.
         self.moved.notify_one();
     }
 }

@@ -254,7 +254,7 @@ fn an_unusable_new_certificate_leaves_the_old_one_in_use() {
 fn without_tls_a_hangup_signal_does_not_stop_the_server() {
     let hearken = Hearken::builder().local().start();
     hearken.signal("HUP");
-    hearken.log_line("SIGHUP: there is no certificate to be read again");
+    hearken.log_line("SIGHUP: there is no certificate to read again");
     hearken.get("/healthz").expect(200);
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of an answer, whatever its body or its client does.
+//! Tests how an answer ends, whatever its body or its client does.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -61,7 +61,7 @@ fn patience() -> Patience {
     Patience::new(&config)
 }
 
-/// Serves a connection on which each request is answered with such a body, to this client.
+/// Serves a connection to this client. Each request is answered with such a body.
 async fn serve<F: Future<Output = ()>>(
     size: BodySize,
     then: Then,
@@ -83,13 +83,13 @@ async fn serve<F: Future<Output = ()>>(
     LocalSet::new().run_until(both).await;
 }
 
-/// Sends a request of which the body does not end.
+/// Sends a request whose body does not end.
 fn ask(requests: &mut SendRequest<Bytes>) -> (ResponseFuture, h2::SendStream<Bytes>) {
     let head = Head::post("https://localhost/").body(()).unwrap();
     requests.send_request(head, false).unwrap()
 }
 
-/// All that comes of an answer's body, and how it ends.
+/// Returns all bytes that arrive of an answer's body, and how it ends.
 async fn received(answer: ResponseFuture) -> (Vec<u8>, Option<Reason>) {
     let (mut bytes, mut body) = (Vec::new(), answer.await.unwrap().into_body());
     loop {
@@ -102,11 +102,11 @@ async fn received(answer: ResponseFuture) -> (Vec<u8>, Option<Reason>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_ends_with_its_last_byte_and_the_rest_of_its_request_is_not_wanted() {
+async fn an_answer_ends_with_its_last_byte_before_its_request_does() {
     serve(BodySize::Sized(6), Then::Waits, |mut requests| async move {
         let (answer, mut upload) = ask(&mut requests);
         let (bytes, reset) = received(answer).await;
-        // A client that reads late finds both.
+        // A client that reads late gets both the answer and the reset.
         assert!(bytes == b"answer" && reset.is_none_or(|reason| reason == Reason::NO_ERROR), "{reset:?}");
         let refused = std::future::poll_fn(|cx| upload.poll_reset(cx)).await;
         assert_eq!(refused.unwrap(), Reason::NO_ERROR);
@@ -115,7 +115,7 @@ async fn an_answer_ends_with_its_last_byte_and_the_rest_of_its_request_is_not_wa
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_shorter_than_it_says_does_not_end() {
+async fn an_answer_that_is_shorter_than_announced_is_reset() {
     serve(BodySize::Sized(7), Then::Ends, |mut requests| async move {
         let (answer, _upload) = ask(&mut requests);
         assert_eq!(received(answer).await, (b"answer".to_vec(), Some(Reason::INTERNAL_ERROR)));
@@ -124,7 +124,7 @@ async fn an_answer_that_is_shorter_than_it_says_does_not_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_said_before_a_break_arrives_on_each_of_several_streams() {
+async fn bytes_before_a_break_arrive_on_each_of_several_streams() {
     serve(BodySize::Stream, Then::BreaksOff, |mut requests| async move {
         let asked: Vec<_> = (0..3).map(|_| ask(&mut requests)).collect();
         for (answer, _upload) in asked {
@@ -135,7 +135,7 @@ async fn what_was_said_before_a_break_arrives_on_each_of_several_streams() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_closes_its_connection_is_followed_by_its_end() {
+async fn a_connection_ends_after_an_answer_that_closes_it() {
     let (near, far) = duplex(1 << 20);
     let app = fn_service(|_: Request| async {
         let mut refused = Response::bad_request();
@@ -151,22 +151,22 @@ async fn an_answer_that_closes_its_connection_is_followed_by_its_end() {
         assert_eq!(answer.await.unwrap().status(), 400);
         let started = Instant::now();
         connection.await.unwrap().unwrap();
-        assert!(started.elapsed() <= STOP_TIME, "the client learns it with the answer");
-        // It ends with the connection. The client may have closed that first, which is an error to the server.
+        assert!(started.elapsed() <= STOP_TIME, "the client is notified with the answer");
+        // The server ends with the connection. The client may have closed it first, which is an error to the server.
         let _ = serving.await.unwrap();
     };
     LocalSet::new().run_until(both).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_resets_streams_faster_than_they_are_taken_up_is_shut_out() {
+async fn a_client_that_resets_streams_before_they_are_accepted_is_cut_off() {
     let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
         let mut frame = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags];
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
         frame
     };
-    // The settings; then heads, `GET https://x/`, each with its reset.
+    // The settings; then heads, `GET https://x/`, each followed by its reset.
     let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     sent.extend(frame(4, 0, 0, &[]));
     for stream in (1..200).step_by(2) {
@@ -181,13 +181,13 @@ async fn whoever_resets_streams_faster_than_they_are_taken_up_is_shut_out() {
     assert_eq!(ended.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
 }
 
-/// A frame as it goes over the wire ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-4.1)).
+/// Encodes a frame ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-4.1)).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Reads the next frame: its kind, its flags and what is in it.
+/// Reads the next frame: its kind, its flags and its payload.
 async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> (u8, u8, Vec<u8>) {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.unwrap();
@@ -197,7 +197,7 @@ async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> (u8, u8, Vec<u8>) 
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_says_that_no_further_request_comes_gets_the_answers_to_those_before() {
+async fn a_client_gets_its_answers_after_it_has_sent_goaway() {
     const DATA: u8 = 0;
     const HEADERS: u8 = 1;
     const SETTINGS: u8 = 4;
@@ -222,13 +222,13 @@ async fn who_says_that_no_further_request_comes_gets_the_answers_to_those_before
         near.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         near.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
         near.write_all(&frame(HEADERS, END_STREAM | 4, 1, &head)).await.unwrap();
-        // Of the server's streams there was none, and nothing is wrong.
+        // GOAWAY: the server has opened no stream, and there is no error.
         near.write_all(&frame(GOAWAY, 0, 0, &[0; 8])).await.unwrap();
         near.write_all(&frame(PING, 0, 0, &[7; 8])).await.unwrap();
         let mut body = Vec::new();
         loop {
             match read_frame(&mut near).await {
-                // All before it was heard.
+                // The server has read everything before the PING.
                 (PING, ACK, _) => go_on.notify_one(),
                 (DATA, flags, piece) => {
                     body.extend(piece);
@@ -268,7 +268,7 @@ async fn an_idle_connection_does_not_age_while_the_process_is_frozen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_request_keeps_a_connection_no_longer_than_silence() {
+async fn bytes_without_a_whole_request_do_not_keep_a_connection_open() {
     let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat();
     // A head that does not end, the same in a CONTINUATION, and PINGs.
     let head = frame(1, 0, 1, &[0x82]);
@@ -290,7 +290,7 @@ async fn what_is_no_request_keeps_a_connection_no_longer_than_silence() {
             near.write_all(&[preface.clone(), begin.clone()].concat()).await.unwrap();
             while !serving.is_finished() {
                 sleep(Duration::from_secs(1)).await;
-                // It may have ended.
+                // This fails once the server has ended the connection.
                 let _ = near.write_all(&piece).await;
                 assert!(started.elapsed() <= IDLE_CONNECTION + STOP_TIME * 2, "{begin:?} {piece:?}");
             }

@@ -1,4 +1,4 @@
-//! What becomes of requests on one connection, whatever order their bytes arrive in.
+//! Tests how requests on one connection are answered, whatever order their bytes arrive in.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Client {
         self.settle().await;
     }
 
-    /// Lets the server do all that it can do.
+    /// Lets the server do everything that it can do now.
     async fn settle(&self) {
         for _ in 0..200 {
             yield_now().await;
@@ -64,7 +64,7 @@ impl Client {
         String::from_utf8(read).unwrap()
     }
 
-    /// How long the server still keeps the connection, if the client sends these bytes each second.
+    /// Returns how many seconds the server still keeps the connection if the client sends these bytes each second.
     async fn kept(&mut self, bytes: &str) -> u64 {
         let started = Instant::now();
         loop {
@@ -105,7 +105,7 @@ async fn serve<F: Future<Output = ()>>(client: impl FnOnce(Client) -> F) {
     serve_over(1 << 20, client).await;
 }
 
-/// Serves one connection, of which each direction holds so many bytes, to this client.
+/// Serves one connection to this client. Each direction of the connection holds `capacity` bytes.
 async fn serve_over<F: Future<Output = ()>>(capacity: usize, client: impl FnOnce(Client) -> F) {
     let all = async {
         let gate = Rc::<Notify>::default();
@@ -143,7 +143,7 @@ async fn serve_over<F: Future<Output = ()>>(capacity: usize, client: impl FnOnce
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_were_pipelined_during_an_answer_are_all_answered() {
+async fn requests_that_are_pipelined_during_an_answer_are_all_answered() {
     serve(async |mut client| {
         // More than 16 wait when the last ones come.
         let large = format!("GET /quick HTTP/1.1\r\nhost: x\r\nx-filling: {}\r\n\r\n", "x".repeat(3000));
@@ -160,7 +160,7 @@ async fn requests_that_were_pipelined_during_an_answer_are_all_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dispatcher_that_waits_for_an_answer_sleeps_whatever_is_pipelined() {
+async fn the_dispatcher_sleeps_during_an_answer_whatever_is_pipelined() {
     serve(async |mut client| {
         client.send(SLOW).await;
         client.send(&QUICK.repeat(20)).await;
@@ -173,7 +173,7 @@ async fn a_dispatcher_that_waits_for_an_answer_sleeps_whatever_is_pipelined() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_written_as_its_own_request_asks_for_it() {
+async fn an_answer_has_the_form_that_its_own_request_asks_for() {
     serve(async |mut client| {
         client
             .send(&(SLOW.to_owned() + &QUICK.replace("GET", "HEAD") + &QUICK.replace("/1.1", "/1.0")))
@@ -188,8 +188,8 @@ async fn an_answer_is_written_as_its_own_request_asks_for_it() {
     .await;
 }
 
-/// Sends these bytes again and again until the server takes no more; returns how many it has taken, and what holds
-/// them on the way.
+/// Sends these bytes again and again until the server takes no more. Returns how many bytes the server and the
+/// connection have taken.
 async fn taken(client: &mut Client, bytes: &str) -> usize {
     let mut taken = 0;
     while let Ok(sent) =
@@ -244,7 +244,7 @@ async fn a_client_that_leaves_during_an_answer_is_noticed() {
         client.send(&QUICK.repeat(20)).await;
         let Client { stream, gate, .. } = client;
         drop(stream);
-        // The first look at the client is a timer's.
+        // A timer causes the first check of the client.
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(Rc::strong_count(&gate), 2, "the handler still holds the gate");
     })
@@ -272,7 +272,7 @@ async fn a_client_that_pipelines_much_gets_each_answer_once() {
     serve(async |mut client| {
         client.send(&(SLOW.to_owned() + &QUICK.repeat(1000) + SLOW + &QUICK.repeat(1000))).await;
         for _ in 0..2 {
-            // Bytes are written ahead of the answer.
+            // In this time the first bytes of the answer are written ahead.
             tokio::time::sleep(Duration::from_secs(60)).await;
             client.gate.notify_one();
             for _ in 0..1001 {
@@ -285,7 +285,7 @@ async fn a_client_that_pipelines_much_gets_each_answer_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_written_ahead_while_a_body_is_on_its_way() {
+async fn nothing_is_written_ahead_while_a_body_is_arriving() {
     serve(async |mut client| {
         client.send("POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n").await;
         client.send(&"x".repeat(50_000)).await;
@@ -329,7 +329,7 @@ async fn a_client_that_ends_its_side_gets_all_its_answers() {
         client.send(&format!("{SLOW}{QUICK}{SLOW}")).await;
         client.stream.shutdown().await.unwrap();
         for _ in 0..2 {
-            // The beginning of the answer comes ahead of it, a byte at each look.
+            // The beginning of the answer is written ahead of it, a byte at each check.
             tokio::time::sleep(Duration::from_secs(60)).await;
             client.gate.notify_one();
         }
@@ -342,7 +342,7 @@ async fn a_client_that_ends_its_side_gets_all_its_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_was_told_to_continue_and_ends_its_side_gets_its_answer() {
+async fn a_client_that_continues_and_ends_its_side_gets_its_answer() {
     serve(async |mut client| {
         client
             .send("POST /body-slow HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n")
@@ -360,7 +360,7 @@ async fn a_client_that_was_told_to_continue_and_ends_its_side_gets_its_answer() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_whose_first_head_is_late_is_told_so() {
+async fn a_late_first_head_gets_an_error_answer() {
     for (begin, piece) in [("", ""), ("GET /quick HTTP/1.1\r\nhost: ", "x")] {
         serve(async |mut client| {
             let started = Instant::now();
@@ -382,7 +382,7 @@ async fn a_client_whose_first_head_is_late_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_and_an_idle_connection_do_not_age_while_the_process_is_frozen() {
+async fn heads_and_idle_connections_do_not_age_while_the_process_is_frozen() {
     for before in ["", QUICK] {
         serve(async |mut client| {
             if !before.is_empty() {
@@ -394,7 +394,7 @@ async fn a_head_and_an_idle_connection_do_not_age_while_the_process_is_frozen() 
             let (first, rest) = QUICK.split_at(20);
             client.send(first).await;
             tokio::time::advance(REQUEST_TIMEOUT * 100).await;
-            // The timers have gone off before the rest is there.
+            // The timers fire before the rest has arrived.
             client.settle().await;
             tokio::time::sleep(REQUEST_TIMEOUT / 2).await;
             client.send(rest).await;
@@ -406,12 +406,12 @@ async fn a_head_and_an_idle_connection_do_not_age_while_the_process_is_frozen() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_head_has_its_time_from_its_first_byte_on() {
+async fn the_timeout_of_a_second_head_starts_at_its_first_byte() {
     serve(async |mut client| {
         client.send(QUICK).await;
         client.read_to("\r\n\r\nyes").await;
         tokio::time::sleep(Duration::from_secs(60)).await;
-        // One that is slow, and still in time.
+        // This head is slow, but in time.
         let (first, rest) = QUICK.split_at(20);
         client.send(first).await;
         tokio::time::sleep(REQUEST_TIMEOUT - Duration::from_secs(1)).await;
@@ -425,7 +425,7 @@ async fn a_second_head_has_its_time_from_its_first_byte_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_begins_during_an_answer_has_its_time_when_that_has_ended() {
+async fn the_timeout_of_a_pipelined_head_starts_after_the_answer() {
     serve(async |mut client| {
         client.send(SLOW).await;
         client.send("GET /quick HTTP/1.1\r\nhost: ").await;
@@ -438,7 +438,7 @@ async fn a_head_that_begins_during_an_answer_has_its_time_when_that_has_ended() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_no_handler_reads_has_its_time_however_it_is_framed() {
+async fn a_body_that_no_handler_reads_times_out_however_it_is_framed() {
     for (framing, piece) in [("transfer-encoding: chunked", "1\r\nx\r\n"), ("content-length: 1000", "x")] {
         for path in ["/quick", "/refused"] {
             serve(async |mut client| {
@@ -452,7 +452,7 @@ async fn a_body_that_no_handler_reads_has_its_time_however_it_is_framed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_kept_until_its_time_has_passed() {
+async fn an_idle_connection_is_kept_until_its_timeout() {
     serve(async |mut client| {
         for head in [QUICK, "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"] {
             client.send(head).await;
@@ -468,7 +468,7 @@ async fn an_idle_connection_is_kept_until_its_time_has_passed() {
         tokio::time::sleep(IDLE_CONNECTION * 2).await;
         client.gate.notify_one();
         client.read_to("\r\n\r\nyes").await;
-        // Whatever wakes the dispatcher, as half a record of TLS does, that is no sign of life.
+        // A wake-up of the dispatcher, as by half a TLS record, does not restart the timeout.
         tokio::time::sleep(IDLE_CONNECTION / 2).await;
         client.wake.wake();
         assert_eq!(client.kept("").await, IDLE_CONNECTION.as_secs() / 2);
@@ -477,7 +477,7 @@ async fn an_idle_connection_is_kept_until_its_time_has_passed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_is_told_to_continue_when_a_handler_asks_for_the_body() {
+async fn a_client_is_asked_to_continue_when_a_handler_reads_the_body() {
     let head = |path| {
         format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n")
     };
@@ -486,10 +486,10 @@ async fn a_client_is_told_to_continue_when_a_handler_asks_for_the_body() {
         assert_eq!(client.read_to("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
         client.send("body").await;
         assert!(client.read_to("yes").await.starts_with("HTTP/1.1 200 "));
-        // One that does not wait for it needs none.
+        // A client that does not wait for `100 Continue` does not need it.
         client.send(&(head("/body") + "body")).await;
         assert!(client.read_to("yes").await.contains("HTTP/1.1 200 "));
-        // Behind another request it waits for its turn.
+        // After another request it is sent when that request is answered.
         client.send(SLOW).await;
         client.send(&head("/body")).await;
         client.gate.notify_one();

@@ -1,15 +1,15 @@
-//! Real clients against the real program: OpenAI's packages for Python and Node, an `EventSource`, the page in a
-//! Chromium, and two that are made out of the OpenAPI document: openapi-typescript's types, and schemathesis' requests.
+//! Real clients with the real program: OpenAI's packages for Python and Node, an `EventSource`, the page in Chromium,
+//! and two clients that are generated from the OpenAPI document: openapi-typescript's types and schemathesis' requests.
 //!
-//! Each test starts the program and a small Gemini behind it and runs one script of `tests/clients/`, which
-//! holds the cases and checks what its client makes of the answers. What a script prints is shown when it
-//! fails. The clients are installed by `tests/run`.
+//! Each test starts the program with a small Gemini as its upstream, and runs one script of `tests/clients/`. The
+//! script holds the cases and checks what its client does with the answers. The script's output is shown when it fails.
+//! `tests/run` installs the clients.
 
 #![expect(
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and a summary is for whoever reads the output"
+    reason = "a test fails by panicking, and the output is a summary"
 )]
 
 mod kit;
@@ -30,17 +30,17 @@ use kit::process::{Process, SERVES, hearken};
 
 const KEY: &str = "sk-clients-0123456789";
 const GLANCE: Duration = Duration::from_millis(20);
-/// Only a script that hangs takes as long; on a busy machine, the longest took half of it.
+/// Only a script that hangs takes this long; on a busy machine, the longest one took half of it.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(900);
 
 #[test]
-fn openai_for_python_reads_what_the_contract_promises() {
+fn openai_for_python_can_use_the_api_as_the_contract_promises() {
     let python = prepared("HEARKEN_TEST_PYTHON");
     run_script(Command::new(python).arg("-B").arg(script("openai_python.py")));
 }
 
 #[test]
-fn openai_for_node_reads_what_the_contract_promises() {
+fn openai_for_node_can_use_the_api_as_the_contract_promises() {
     run_script(&mut node("openai_node.mjs"));
 }
 
@@ -50,12 +50,12 @@ fn an_event_source_loses_nothing_when_its_connection_is_cut() {
 }
 
 #[test]
-fn the_page_does_in_a_browser_what_it_promises() {
+fn the_page_works_in_a_browser_as_it_promises() {
     run_script(node("page.mjs").env("HEARKEN_TEST_SCREENSHOTS", screenshots()));
 }
 
 #[test]
-fn the_page_leaves_nothing_behind_that_nobody_asked_for() {
+fn the_page_leaves_no_unwanted_task_behind_when_it_closes() {
     run_script(node("page_leaving.mjs").env("HEARKEN_TEST_SCREENSHOTS", screenshots()));
 }
 
@@ -65,7 +65,7 @@ fn types_of_openapi_typescript_take_every_documented_request() {
 }
 
 #[test]
-fn schemathesis_finds_nothing_that_the_document_does_not_say() {
+fn schemathesis_finds_only_documented_behaviour() {
     let python = prepared("HEARKEN_TEST_PYTHON");
     let mut command = Command::new(python);
     run_against(embedded_channel(), command.arg("-B").arg(script("document.py")));
@@ -92,21 +92,21 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
-/// What `tests/run` prepared. A test that cannot run has failed: a skipped one would look like a passed one.
+/// Returns what `tests/run` prepared. A test that cannot run must fail: a skipped one would look like a passed one.
 fn prepared(variable: &str) -> OsString {
     std::env::var_os(variable)
         .unwrap_or_else(|| panic!("{variable} is not set: run ./tests/run, which prepares the clients"))
 }
 
-/// Runs a client's script to its end, before a small Gemini.
+/// Runs a client's script to its end, with a small Gemini as the upstream.
 fn run_script(command: &mut Command) {
     let upstream = format!("http://{}", gemini::start());
     let configuration = small_gemini(&upstream);
     run_against(configuration, command.env("HEARKEN_TEST_UPSTREAM", upstream));
 }
 
-/// Runs a client's script to its end, against a program with this configuration. Prints what it printed, which tells how
-/// long each case took; panics with that unless it succeeds.
+/// Runs a client's script to its end, against a program with this configuration. Prints the script's output, which
+/// shows how long each case took. Panics with the output unless the script succeeds.
 fn run_against(configuration: String, command: &mut Command) {
     let (program, address, _directory) = serve(configuration);
     command
@@ -132,7 +132,7 @@ fn run_against(configuration: String, command: &mut Command) {
     println!("{output}");
 }
 
-/// Starts the program with this configuration; its directory is to be kept.
+/// Starts the program with this configuration. The caller must keep its directory.
 fn serve(configuration: String) -> (Process, SocketAddr, TempDir) {
     let directory = tempdir().expect("a temporary directory");
     let config = directory.path().join("hearken.toml");
@@ -144,8 +144,8 @@ fn serve(configuration: String) -> (Process, SocketAddr, TempDir) {
     (process, address, directory)
 }
 
-/// Keep-alives come each second, so that several lie between two frames of a short test. The program itself
-/// tries nothing twice: what the upstream counts is what a client did.
+/// Keep-alives come each second, so that several of them come between two frames of a short test. The program itself
+/// retries nothing: what the upstream counts is what a client did.
 fn small_gemini(upstream: &str) -> String {
     format!(
         r#"
@@ -168,7 +168,7 @@ fn small_gemini(upstream: &str) -> String {
     )
 }
 
-/// The embedded channel is the only one: its tasks complete, and nobody outside is asked.
+/// The embedded channel is the only one: its tasks complete, and no other server is called.
 fn embedded_channel() -> String {
     format!(
         r#"

@@ -1,10 +1,10 @@
-//! The kit of the tests and benchmarks: HTTP and event streams from the side of clients and of fakes.
+//! The kit of the tests and benchmarks: HTTP and event streams, for clients and for fakes.
 //!
-//! At the bottom stands what reads bytes and knows no socket: `head`, `chunked`, `response`, `frames`, `stream`. The client
-//! and the server that fakes are made of stand on them. `gemini` and `openai` are the words of upstreams;
-//! `process` starts the program itself.
+//! The lowest modules read bytes and use no socket: `head`, `chunked`, `response`, `frames`, `stream`. The client, and
+//! the server of the fakes, use them. `gemini` and `openai` write the upstreams' messages; `process` starts the program
+//! itself.
 #![allow(dead_code, reason = "no test and no benchmark uses all of it")]
-#![allow(clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::panic, reason = "a test that cannot continue has failed")]
 
 pub(crate) mod chunked;
 pub(crate) mod client;
@@ -20,7 +20,7 @@ pub(crate) mod response;
 pub(crate) mod server;
 pub(crate) mod stream;
 
-/// Why something could not be done.
+/// The reason why an operation failed.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
-/// What was done, or why it was not.
+/// The result of an operation, or the reason why it failed.
 pub(crate) type Outcome<T> = Result<T, Error>;

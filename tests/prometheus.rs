@@ -1,11 +1,11 @@
-//! A real Prometheus against the real program: it takes the metrics, answers every query of the dashboard, and loads the
+//! A real Prometheus with the real program: it scrapes the metrics, answers every query of the dashboard, and loads the
 //! alerts. `tests/run` installs it.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test that cannot go on has failed, and what it prints is for whoever reads its output"
+    reason = "a test that cannot continue has failed, and its output helps its reader"
 )]
 
 mod kit;
@@ -66,11 +66,11 @@ fn the_alerts_fire_when_they_should_and_not_otherwise() {
     }
 }
 
-/// A service to which everything happens that the dashboard shows.
+/// A service with all the events that the dashboard shows.
 struct Service {
     hearken: Hearken,
     host: Host,
-    /// Who is there all the time.
+    /// A subscriber that stays all the time.
     _stays: Subscriber,
     _upstreams: [FakeUpstream; 2],
 }
@@ -79,7 +79,7 @@ impl Service {
     fn start() -> Self {
         let broken =
             FakeUpstream::error(503, &json!({"error": {"code": 503, "message": "m", "status": "X"}})).start();
-        // Its first answer does not come to its end.
+        // Its first answer does not end.
         let good = FakeUpstream::gemini().say("a").hold().then().say("a").say("b").start();
         let hearken = Hearken::builder()
             .gemini_named("broken", &broken.base_url())
@@ -95,7 +95,7 @@ impl Service {
         Self { hearken, host, _stays, _upstreams: [broken, good] }
     }
 
-    /// Everything once more.
+    /// Causes all events again.
     fn go_on(&self) {
         let hearken = &self.hearken;
         let id = hearken.submit(json!({"stream": true}));
@@ -111,7 +111,7 @@ impl Service {
     }
 }
 
-/// Debian's Prometheus, that scrapes one service each second.
+/// Debian's Prometheus, which scrapes one service each second.
 struct Prometheus {
     process: Child,
     client: Client,
@@ -129,7 +129,7 @@ impl Prometheus {
         );
         let file = directory.path().join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
-        // It does not say which port it took; nobody else is given this one so soon.
+        // Prometheus does not report which port it took. The system does not assign this one again so soon.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", file.display()))
@@ -153,7 +153,7 @@ impl Prometheus {
         reply.json()["data"].clone()
     }
 
-    /// The values that a query has now, those left out that are no number.
+    /// Returns the values that a query has now, without those that are not numbers.
     fn values(&self, query: &str) -> Vec<f64> {
         let encoded: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
         let data = self.ask(&format!("query?query={encoded}"));
@@ -174,7 +174,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Every query of the dashboard with the panel that it belongs to, as Grafana would send it.
+/// Returns every query of the dashboard with its panel, as Grafana would send it.
 fn queries() -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(project("grafana-dashboard.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
@@ -183,7 +183,7 @@ fn queries() -> BTreeMap<String, String> {
         for target in panel["targets"].as_array().into_iter().flatten() {
             let query = target["expr"].as_str().unwrap();
             let query = query.replace("$instance", ".*").replace("$__rate_interval", "15s");
-            assert!(!query.contains('$'), "a variable that nobody fills in: {query}");
+            assert!(!query.contains('$'), "a variable without a value: {query}");
             queries.insert(query, panel["title"].as_str().unwrap().to_owned());
         }
     }
@@ -222,7 +222,7 @@ fn a_real_prometheus_answers_every_query_of_the_dashboard() {
 }
 
 #[test]
-fn the_linter_of_prometheus_finds_nothing() {
+fn the_linter_of_prometheus_finds_no_problem() {
     let service = Service::start();
     service.go_on();
     let text = service.hearken.watcher().get("/metrics").expect(200).text();

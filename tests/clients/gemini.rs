@@ -1,8 +1,8 @@
-//! A small Gemini, which does what a test's prompt tells it.
+//! A small Gemini that does what a test's prompt says.
 //!
-//! The prompt of a request is a [`Script`] in JSON, so each case stands whole in the client's script. Two paths
-//! of its own serve the cases: `GET /calls/{case}` tells how often the case was called upstream, and
-//! `POST /open/{gate}` lets an answer go on that waits for the gate.
+//! The prompt of a request is a [`Script`] in JSON, so each case is complete in the client's script. Two paths of its
+//! own serve the cases: `GET /calls/{case}` returns how often the upstream was called for the case, and `POST
+//! /open/{gate}` releases an answer that waits for the gate.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,17 +16,17 @@ use crate::kit::Outcome;
 use crate::kit::gemini::{self, framed};
 use crate::kit::server::{Line, listen};
 
-/// A gate that nobody opens in this time ends the answer: the case has failed.
+/// A gate that stays closed for this long ends the answer: the case has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 struct Script {
-    /// Under which name its calls are counted.
+    /// The name under which its calls are counted.
     case: String,
-    /// The statuses of the first calls; those after them succeed.
+    /// The statuses of the first calls. The calls after them succeed.
     #[serde(default)]
     refusals: Vec<u16>,
-    /// When to come back, which a refusal says: seconds as Google writes them, `40s`.
+    /// The retry delay in a refusal, in seconds as Google writes them: `40s`.
     retry_delay: Option<String>,
     #[serde(default)]
     steps: Vec<Step>,
@@ -39,11 +39,11 @@ enum Step {
     Say(String),
     /// An event with a piece of a thought.
     Think(String),
-    /// Nothing, until the gate of this name is open.
+    /// Sends nothing until the gate of this name is open.
     WaitFor(String),
-    /// The answer ends for this reason.
+    /// Ends the answer for this reason.
     Finish(String),
-    /// The connection ends in the middle of the answer.
+    /// Closes the connection in the middle of the answer.
     Cut,
 }
 
@@ -53,10 +53,10 @@ struct State {
     open: HashSet<String>,
 }
 
-/// Starts one, for as long as the process lives.
+/// Starts a small Gemini that runs as long as the process.
 pub(crate) fn start() -> SocketAddr {
     let state = Mutex::<State>::default();
-    // An error is a client that has gone; what it missed, its test tells.
+    // An error means that the client has disconnected. Its test reports what it missed.
     let listener = listen(Ipv4Addr::LOCALHOST, move |mut line| drop(serve(&mut line, &state)));
     listener.expect("a free port").address
 }

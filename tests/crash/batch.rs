@@ -1,5 +1,5 @@
-//! Rounds on one data directory: the server is started, used and stopped again and again, and at the end
-//! everything that it has promised is checked.
+//! Rounds on one data directory: the server is started, used and stopped many times. At the end, everything that it
+//! promised is checked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,15 +22,15 @@ use crate::upstream::Upstream;
 
 /// How many tasks the channel runs at once.
 pub(crate) const SLOTS: usize = 8;
-/// For how many seconds chunks and tasks are kept where their deletion is watched.
+/// The retention of chunks and of tasks in seconds, in rounds that check their deletion.
 const BRIEF: (u64, u64) = (2, 4);
-/// Deletion may take so much longer.
+/// How much later than that the deletion may come.
 const GRACE: Duration = Duration::from_secs(5);
-/// Longest time that anything may take at the end of a batch.
+/// The longest time for any step at the end of a batch.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many questions are asked at once when nobody presses.
+/// How many requests are sent at once when there is no hurry.
 const ABREAST: usize = 16;
-/// How many ended tasks are looked at again after a start.
+/// How many ended tasks are queried again after a start.
 const REVISITED: usize = 20;
 const DRAIN_SECONDS: u64 = 10;
 const WHOLE: Reading = Reading { leaves_after: None, back: None };
@@ -45,7 +45,7 @@ pub(crate) struct Batch<'a> {
     running: Option<Running>,
 }
 
-/// A server that serves.
+/// A server that is running.
 struct Running {
     server: Server,
     clients: Clients,
@@ -53,10 +53,10 @@ struct Running {
     epoch: u32,
 }
 
-/// What goes wrong in a batch.
+/// A failure in a batch.
 pub(crate) struct Failure {
     pub(crate) violation: Violation,
-    /// What the servers logged of the task, and last.
+    /// What the servers logged about the task, and their last lines.
     pub(crate) log: String,
 }
 
@@ -114,7 +114,7 @@ impl<'a> Batch<'a> {
         self.oracle.verdict()
     }
 
-    /// Everybody who wants something of the server in a round.
+    /// Starts all clients of a round.
     fn crowd(&self, plan: &Plan, clients: &Clients) -> JoinSet<()> {
         let mut users = JoinSet::new();
         for known in self.oracle.to_revisit(&mut StdRng::seed_from_u64(plan.revisits), REVISITED) {
@@ -155,7 +155,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The server that runs, or a new one.
+    /// Returns the running server, or starts a new one.
     async fn running(&mut self, drain_seconds: u64) -> Result<Running, Violation> {
         if let Some(running) = self.running.take() {
             return Ok(running);
@@ -167,12 +167,12 @@ impl<'a> Batch<'a> {
         Ok(Running { server, clients, phase, epoch: *self.epochs })
     }
 
-    /// Ends the server; returns it where it goes on.
+    /// Ends the server; returns it if it continues to run.
     async fn end(&mut self, mut running: Running, ending: Ending) -> Result<Option<Running>, Violation> {
         match ending {
             Ending::None => return Ok(Some(running)),
             Ending::Kill => {
-                // Said first: what breaks from here on is the kill's doing.
+                // The clients are notified first: connections that break from here on break because of the kill.
                 running.phase.send_replace(Phase::Gone);
                 self.kill(&mut running.server);
             }
@@ -191,11 +191,11 @@ impl<'a> Batch<'a> {
         Ok(None)
     }
 
-    /// Ends the batch: lets every task end, and checks all that is known.
+    /// Ends the batch: lets every task end, and checks everything that is known.
     pub(crate) async fn settle(mut self) -> Result<(), Failure> {
         let settled =
             if self.site.retention.is_some() { self.watch_deletion().await } else { self.check_all().await };
-        // What the tasks tell is more than what a late check stumbled over.
+        // A breach in a task says more than a late check that fails because of it.
         let judged = settled.and_then(|()| {
             self.oracle.judge_all(self.upstream, self.tally);
             self.oracle.verdict()
@@ -212,7 +212,7 @@ impl<'a> Batch<'a> {
         self.list(&running.clients, true).await?;
         self.wait_for_all(&running.clients).await?;
         self.read_all(&running.clients).await?;
-        // Once more, from the disk alone.
+        // A second time, with data from the disk only.
         self.end(running, Ending::Kill).await?;
         let running = self.running(DRAIN_SECONDS).await?;
         self.read_all(&running.clients).await?;
@@ -225,7 +225,7 @@ impl<'a> Batch<'a> {
         self.oracle.verdict()
     }
 
-    /// Ends a batch whose retention is brief: in the end nothing is left.
+    /// Ends a batch with a brief retention: at the end, everything must be deleted.
     async fn watch_deletion(&mut self) -> Result<(), Violation> {
         let running = self.running(DRAIN_SECONDS).await?;
         let clients = &running.clients;
@@ -263,7 +263,7 @@ impl<'a> Batch<'a> {
         self.oracle.verdict()
     }
 
-    /// Does something with each of these tasks, some at once.
+    /// Does something with each of these tasks, several at once.
     async fn each<F: Future<Output = ()>>(
         &self,
         tasks: Vec<Known>,
@@ -273,7 +273,7 @@ impl<'a> Batch<'a> {
         self.oracle.verdict()
     }
 
-    /// Waits for something that nothing announces.
+    /// Waits for a condition that no event signals.
     async fn until(&self, what: &str, breach: Breach, is: impl Fn() -> bool) -> Result<(), Violation> {
         let began = Instant::now();
         while !is() {
@@ -286,7 +286,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// A task that has ended holds no upstream call.
+    /// Asserts that no upstream call of an ended task is open.
     async fn no_ended_task_is_called(&self, running: &Running) -> Result<(), Violation> {
         let ended: Vec<String> =
             self.oracle.known().into_iter().filter(|known| known.ended).map(|known| known.token).collect();
@@ -294,13 +294,13 @@ impl<'a> Batch<'a> {
         self.until("the calls of ended tasks end", Breach::SlotHeld, none).await
     }
 
-    /// Whoever was not answered and has a key asks again.
+    /// Repeats the submits that have a key and were not answered.
     async fn answer_everybody(&self, clients: &Clients) -> Result<(), Violation> {
         join_all(self.oracle.unanswered().iter().map(|order| clients.submit(order))).await;
         self.oracle.verdict()
     }
 
-    /// Finds the tasks of those who never learned an id; with `whole`, the list has every task that is known.
+    /// Finds the tasks whose submitters never got an id. With `whole`, the list must have every known task.
     async fn list(&self, clients: &Clients, whole: bool) -> Result<(), Violation> {
         for caller in Caller::ALL {
             let before = self.oracle.known();
@@ -344,7 +344,7 @@ impl<'a> Batch<'a> {
         empty
     }
 
-    /// As many new tasks as there are slots come to the upstream at once, and one more waits.
+    /// Asserts that as many new tasks as there are slots call the upstream at once, while one more waits.
     async fn all_slots_are_free(&mut self, running: &Running) -> Result<(), Violation> {
         let clients = &running.clients;
         let orders: Vec<Order> =

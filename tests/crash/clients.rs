@@ -1,5 +1,5 @@
-//! The clients: each does what its plan says, tells the oracle what it saw, and excuses a broken connection
-//! only where the server was stopped.
+//! The clients: each one does what its plan says, and reports to the oracle what it saw. A broken connection is
+//! accepted only if the server was stopped.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::oracle::{Known, Oracle, error_code, shows_end};
 use crate::plan::{Caller, Deed, Delivery, Listing, Order, Reading, Story};
 use crate::record::{Answer, Breach};
 
-/// How long a submit may be told that its key's first submit is still being accepted.
+/// How long a submit may be answered that the first submit with its key is still being accepted.
 const CONFLICT: Duration = Duration::from_secs(10);
-/// A connection closes so soon after the frame that ends its stream.
+/// How soon a connection closes after the frame that ends its stream.
 const CLOSING: Duration = Duration::from_secs(5);
 const SUBMIT: &str = "/v1/llm/generations";
 
-/// What may be expected of the server.
+/// The state of the server, which says what clients may expect of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// It serves.
+    /// The server serves.
     Serving,
-    /// It was asked to end: it may refuse and hang up.
+    /// The server was told to stop: it may refuse requests and close connections.
     Leaving,
-    /// It is dead, or about to be: nothing more is asked.
+    /// The server is dead, or about to be: clients send nothing more.
     Gone,
 }
 
@@ -45,21 +45,21 @@ impl Clients {
         *self.phase.borrow()
     }
 
-    /// Waits, unless the server's life is over; says whether it goes on.
+    /// Waits, unless the server has ended; returns whether it still runs.
     async fn pause(&self, time: Duration) -> bool {
         let mut phase = self.phase.clone();
         let over = phase.wait_for(|phase| *phase == Phase::Gone);
         timeout(time, over).await.is_err()
     }
 
-    /// A connection broke, which only a server that was stopped excuses.
+    /// Handles a broken connection, which is a breach unless the server was stopped.
     fn broke(&self, token: Option<&str>, what: &str, broken: &Broken) {
         if self.phase() == Phase::Serving {
             self.oracle.violate(token, Breach::Other, &format!("{what}: {}", broken.0));
         }
     }
 
-    /// Calls the server; `None` where it was stopped meanwhile, or refuses because it is about to end.
+    /// Calls the server; `None` if it was stopped during the call, or refuses because it is about to stop.
     async fn call(&self, token: Option<&str>, what: &str, request: &Request) -> Option<Reply> {
         match http::call(self.address, request).await {
             Ok(reply) if self.refuses(reply.status, &reply.text()) => None,
@@ -80,7 +80,7 @@ impl Clients {
         self.oracle.violate(token, Breach::Other, &text);
     }
 
-    /// Lives a story from its submit on.
+    /// Plays a story from its submit on.
     pub(crate) async fn live(&self, story: &Story) {
         if !self.pause(story.at).await {
             return;
@@ -107,7 +107,7 @@ impl Clients {
         }
     }
 
-    /// Submits, the first time or once more.
+    /// Submits, for the first time or again.
     pub(crate) async fn submit(&self, order: &Order) {
         let mut request = http::request("POST", SUBMIT, order.caller.key()).json(order.body());
         if let Some(key) = &order.idempotency_key {
@@ -183,10 +183,10 @@ impl Clients {
         Submitted::Done
     }
 
-    /// A submit was answered with an error: the task's own, or one that keeps it from being a task.
+    /// Handles a submit that was answered with an error: the task's own error, or one that prevents the task.
     fn refused(&self, order: &Order, reply: &Reply) -> Submitted {
         let code = error_code(&reply.text());
-        // First: a task that was left for the next start has no outcome yet.
+        // This comes first: a task that was left for the next start has no outcome yet.
         if self.refuses(reply.status, &reply.text()) {
             return Submitted::Done;
         }
@@ -201,7 +201,7 @@ impl Clients {
         Submitted::Done
     }
 
-    /// Asks for a task.
+    /// Queries a task.
     pub(crate) async fn ask(&self, known: &Known, wait: Option<u32>) {
         let wait = wait.map(|seconds| format!("?wait={seconds}")).unwrap_or_default();
         let request = http::request("GET", &format!("/v1/tasks/{}{wait}", known.id), known.caller.key());
@@ -226,7 +226,7 @@ impl Clients {
         }
     }
 
-    /// Subscribes, and perhaps leaves and comes back.
+    /// Subscribes, and perhaps disconnects and comes back.
     pub(crate) async fn read(&self, known: &Known, reading: Reading) {
         let Some(body) = self.subscribe(known, 0, false).await else { return };
         self.read_body(known, reading, body).await;
@@ -249,7 +249,7 @@ impl Clients {
         let (id, token) = (&known.id, Some(known.token.as_str()));
         let path = format!("/v1/llm/generations/{id}/stream");
         let request = if by_header {
-            // The offset is that of the URL with which it began.
+            // The offset is the one in the URL of the first subscription.
             let last = (position - 1).to_string();
             http::request("GET", &format!("{path}?offset=0"), known.caller.key())
                 .header("last-event-id", &last)
@@ -272,7 +272,7 @@ impl Clients {
         None
     }
 
-    /// Reads a stream from `position` on, at most so many frames.
+    /// Reads at most `most` frames of a stream from `position` on.
     async fn follow(&self, known: &Known, position: u64, most: u64, body: Body) -> Follow {
         let token = Some(known.token.as_str());
         let mut frames = Frames::new(body, position);
@@ -307,7 +307,7 @@ impl Clients {
         Follow::Left { next }
     }
 
-    /// Nothing follows the last frame.
+    /// Asserts that nothing follows the last frame.
     async fn closes(&self, known: &Known, frames: &mut Frames) {
         match timeout(CLOSING, frames.next()).await {
             Ok(Next::End) => {}
@@ -319,14 +319,14 @@ impl Clients {
         }
     }
 
-    /// Looks at one page of the list.
+    /// Requests one page of the list.
     pub(crate) async fn look(&self, listing: &Listing) {
         if self.pause(listing.at).await {
             self.page(listing.caller, listing.limit, listing.status, None).await;
         }
     }
 
-    /// Reads the whole list; `None` where the server was stopped meanwhile.
+    /// Reads the whole list; `None` if the server was stopped during that.
     pub(crate) async fn list_all(&self, caller: Caller) -> Option<Vec<String>> {
         let mut all = Vec::new();
         let mut after = None;
@@ -380,7 +380,7 @@ impl Clients {
         Some(Page { tokens, last, more: list["has_more"] == true })
     }
 
-    /// Looks again at a task of earlier rounds.
+    /// Queries and reads a task of earlier rounds again.
     pub(crate) async fn revisit(&self, known: &Known) {
         self.ask(known, None).await;
         if known.stream && self.phase() == Phase::Serving {
@@ -388,7 +388,7 @@ impl Clients {
         }
     }
 
-    /// Asks for a task until it has ended, or at most for so long.
+    /// Queries a task until it has ended, or at most for this long.
     pub(crate) async fn wait(&self, known: &Known, most: Duration) {
         let began = Instant::now();
         while began.elapsed() < most && self.oracle.is_unended(&known.token) {
@@ -396,7 +396,7 @@ impl Clients {
             if self.phase() > Phase::Serving || self.oracle.verdict().is_err() {
                 return;
             }
-            // A server that does not wait shall not be asked without a pause.
+            // A server that does not wait must not be queried without a pause.
             sleep(Duration::from_millis(5)).await;
         }
     }

@@ -1,5 +1,5 @@
-//! HTTP as the simulation needs it: one request per connection, and an exact word on whether an answer came
-//! whole or broke off.
+//! HTTP as the simulation needs it: one request per connection, and an exact report of whether an answer was complete
+//! or broke off.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,15 +13,15 @@ pub(crate) use crate::kit::request::Request;
 use crate::kit::response::Response;
 use crate::kit::stream::{Frame, Item, Stream};
 
-/// Longest silence before an answer counts as broken.
+/// An answer counts as broken after this silence.
 const PATIENCE: Duration = Duration::from_secs(70);
 const READ_BYTES: usize = 16 * 1024;
 
-/// The connection broke, or never was; the text says where.
+/// The connection broke, or was never established. The text says where.
 #[derive(Debug)]
 pub(crate) struct Broken(pub(crate) String);
 
-/// The body of an answer as it comes.
+/// The body of an answer as it arrives.
 #[derive(Debug)]
 pub(crate) struct Body {
     socket: TcpStream,
@@ -29,26 +29,26 @@ pub(crate) struct Body {
     unread: Vec<u8>,
 }
 
-/// Reads a stream.
+/// The reader of a stream.
 #[derive(Debug)]
 pub(crate) struct Frames {
     body: Body,
     stream: Stream,
 }
 
-/// What stands next in a stream.
+/// The next item of a stream.
 #[derive(Debug)]
 pub(crate) enum Next {
     Frame(Frame),
-    /// The body has ended as its framing tells.
+    /// The body has ended as its framing requires.
     End,
-    /// The connection broke; a frame of which only a part came does not count.
+    /// The connection broke. A frame that was received only in part does not count.
     Broken(Broken),
-    /// No stream of ours.
+    /// This is not a stream of hearken's.
     Malformed(String),
 }
 
-/// Begins a request of its own connection.
+/// Begins a request on a connection of its own.
 pub(crate) fn request(method: &str, path: &str, key: &str) -> Request {
     Request::new(method, path, "hearken").key(key).header("connection", "close")
 }
@@ -94,7 +94,7 @@ impl Body {
             Ok(Ok(0)) => response.close(),
             Ok(Ok(_)) => response.take(&piece, |data| unread.extend_from_slice(data)),
             Ok(Err(err)) => Err(err.into()),
-            Err(_) => Err("nothing comes".into()),
+            Err(_) => Err("nothing arrives".into()),
         };
         taken.map_err(|err| Broken(format!("read: {err}")))
     }

@@ -1,19 +1,19 @@
-//! The crash simulation: the real program is killed again and again while many clients use it, and an oracle
-//! outside of it checks that nothing that was promised is lost, doubled or changed.
+//! The crash simulation: the real program is killed again and again while many clients use it. An oracle outside of the
+//! program checks that nothing that was promised is lost, doubled or changed.
 //!
 //! ```text
 //! cargo test --release --test crash -- --rounds 1000 --seed 7
 //! ```
 //!
-//! A round starts the program, lets a crowd use it for less than a second and kills it. Rounds share a data
-//! directory; after some of them all tasks are let end, everything is checked and forgotten, and a new
-//! directory is taken. What the crowd and the upstream do is a function of the seed and the round's number
-//! ([`plan`]); when exactly a kill strikes is the machine's affair, so a round that failed may have to be
-//! repeated (`--first-round N --rounds 1`) several times until it fails again. `--calm` leaves the kills out.
+//! A round starts the program, lets many clients use it for less than a second, and kills it. Rounds share a data
+//! directory. After some rounds all tasks may end, everything is checked and forgotten, and a new directory is used.
+//! What the clients and the upstream do is a function of the seed and the round's number ([`plan`]). The exact time of
+//! a kill depends on the machine, so a round that failed may have to be repeated (`--first-round N --rounds 1`) several
+//! times until it fails again. `--calm` leaves out the kills.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a simulation that cannot go on has failed, and what it prints is for whoever reads its output"
+    reason = "a simulation that cannot continue has failed, and its output helps its reader"
 )]
 
 mod batch;
@@ -29,7 +29,7 @@ mod summary;
 mod upstream;
 mod verdict;
 
-/// What all tests and benchmarks share.
+/// The code that all tests and benchmarks share.
 #[path = ".."]
 mod shared {
     pub(crate) mod kit;
@@ -45,7 +45,7 @@ use record::Breach;
 use summary::Tally;
 use upstream::Upstream;
 
-/// Rounds on one data directory: memory and disk are bounded by this, not by the length of a run.
+/// Rounds on one data directory: this limits memory and disk, not the length of a run.
 const BATCH_ROUNDS: u32 = 25;
 
 /// The command line.
@@ -58,7 +58,7 @@ struct Options {
 }
 
 impl Options {
-    /// Reads what is known; what `cargo test` passes to every test binary is not.
+    /// Reads the options that it knows, and ignores what `cargo test` passes to every test binary.
     fn read(mut arguments: impl Iterator<Item = String>) -> Self {
         let mut options = Self { rounds: 12, seed: 1, first_round: 0, calm: false };
         while let Some(argument) = arguments.next() {
@@ -111,7 +111,7 @@ async fn main() -> ExitCode {
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Plays all rounds; a failure comes with the round in which it showed.
+/// Plays all rounds. A failure comes with the round in which it showed.
 async fn simulate(options: Options, began: Instant, tally: &mut Tally) -> Result<(), (u32, Failure)> {
     let upstream = Upstream::start(SLOTS);
     shelf::open();

@@ -1,6 +1,6 @@
-//! Remembers what the server acknowledged and showed, and finds the first thing that does not fit.
+//! Remembers what the server acknowledged and showed, and finds the first thing that does not match.
 //!
-//! It lives outside the server and knows nothing of it but the contract.
+//! It lives outside the server and knows only the contract.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -18,14 +18,14 @@ use crate::summary::Tally;
 use crate::upstream::Upstream;
 use crate::verdict::{Outcome, judge};
 
-/// What ended may be forgotten so much too early, where times are whole seconds.
+/// How much too early an ended task may be forgotten, because times are whole seconds.
 const ROUNDING: Duration = Duration::from_secs(1);
 
 /// The memory of all tasks on one data directory.
 #[derive(Debug)]
 pub(crate) struct Oracle {
     began: Instant,
-    /// For how long chunks and tasks are kept, where that may pass.
+    /// How long chunks and tasks are kept, in batches that wait for their deletion.
     retention: Option<(Duration, Duration)>,
     state: Mutex<State>,
 }
@@ -38,17 +38,17 @@ struct State {
     violation: Option<Violation>,
 }
 
-/// What broke the contract.
+/// A breach of the contract.
 #[derive(Debug, Clone)]
 pub(crate) struct Violation {
     pub(crate) breach: Breach,
-    /// The id of the task to which it happened.
+    /// The id of the task in which it happened.
     pub(crate) task: Option<String>,
-    /// What, and the task's history.
+    /// The breach, and the task's history.
     pub(crate) text: String,
 }
 
-/// A task to be looked at again.
+/// A task that can be queried again.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) token: String,
@@ -68,7 +68,7 @@ impl Oracle {
         self.state.lock().unwrap()
     }
 
-    /// From now on another process of the server answers.
+    /// From now on, another process of the server answers.
     pub(crate) fn begin_epoch(&self, epoch: u32) {
         let mut state = self.state();
         state.epoch = epoch;
@@ -77,7 +77,7 @@ impl Oracle {
         }
     }
 
-    /// The server was asked to end.
+    /// Records that the server was told to stop.
     pub(crate) fn drains(&self) {
         for record in self.state().records.values_mut().filter(|record| record.is_unended()) {
             record.drained = true;
@@ -85,7 +85,7 @@ impl Oracle {
         }
     }
 
-    /// Notes a breach; the first one counts.
+    /// Records a breach; the first one counts.
     pub(crate) fn violate(&self, token: Option<&str>, breach: Breach, text: &str) {
         let mut state = self.state();
         let told = token.and_then(|token| state.records.get(token));
@@ -96,12 +96,12 @@ impl Oracle {
         state.violation.get_or_insert(Violation { breach, task, text });
     }
 
-    /// The first breach, if there is one.
+    /// Returns the first breach, if there is one.
     pub(crate) fn verdict(&self) -> Result<(), Violation> {
         self.state().violation.clone().map_or(Ok(()), Err)
     }
 
-    /// A submit is about to be sent.
+    /// Records that a submit is about to be sent.
     pub(crate) fn submits(&self, order: &Order) -> Floor {
         let mut state = self.state();
         let epoch = state.epoch;
@@ -111,12 +111,12 @@ impl Oracle {
         record.floor()
     }
 
-    /// A question about this task is about to be sent.
+    /// Returns what is known of a task before a query for it is sent.
     pub(crate) fn asks(&self, token: &str) -> Floor {
         self.state().records[token].floor()
     }
 
-    /// Notes what happened to a task.
+    /// Records what happened to a task.
     pub(crate) fn note(&self, token: &str, what: &str) {
         self.with(token, |record, _| {
             record.note(what.to_owned());
@@ -124,7 +124,7 @@ impl Oracle {
         });
     }
 
-    /// Changes a record; a breach in it is noted.
+    /// Changes a record, and records a breach in it.
     fn with<T: Default>(&self, token: &str, change: impl FnOnce(&mut Record, u32) -> Result<T, Broken>) -> T {
         let mut state = self.state();
         let epoch = state.epoch;
@@ -137,7 +137,7 @@ impl Oracle {
         })
     }
 
-    /// An asynchronous submit was answered with 200.
+    /// Records that an asynchronous submit was answered with 200.
     pub(crate) fn acknowledged(&self, token: &str, floor: Floor, reply: &Reply) {
         let (replayed, body) = (reply.header("idempotent-replayed") == Some("true"), reply.text());
         self.with(token, |record, epoch| {
@@ -150,7 +150,7 @@ impl Oracle {
         });
     }
 
-    /// A synchronous call was answered, with the task's id in its head.
+    /// Records that a synchronous call was answered, with the task's id in its head.
     pub(crate) fn answered(&self, token: &str, reply: &Reply, answer: Option<Answer>) {
         let replayed = reply.header("idempotent-replayed") == Some("true");
         let id = reply.header("x-task-id").unwrap_or_default();
@@ -167,7 +167,7 @@ impl Oracle {
         });
     }
 
-    /// Somebody asks that the task be cancelled.
+    /// Records that a client cancels the task.
     pub(crate) fn cancels(&self, token: &str) -> Floor {
         self.with(token, |record, _| {
             record.note("cancel".to_owned());
@@ -177,7 +177,7 @@ impl Oracle {
         self.asks(token)
     }
 
-    /// A blocking caller went away.
+    /// Records that a blocking caller disconnected.
     pub(crate) fn leaves(&self, token: &str) {
         self.with(token, |record, _| {
             record.note("its caller leaves".to_owned());
@@ -186,18 +186,18 @@ impl Oracle {
         });
     }
 
-    /// A task was asked for and shown.
+    /// Records that a query showed a task.
     pub(crate) fn shown(&self, token: &str, floor: Floor, body: &str) {
         self.with(token, |record, epoch| record.take_object(floor, body, epoch));
     }
 
-    /// A task was asked for and is not known.
+    /// Records that a query did not find a task.
     pub(crate) fn absent(&self, token: &str) {
         let kept = self.retention.map(|(_, tasks)| tasks.saturating_sub(ROUNDING));
         self.with(token, |record, _| record.take_absence(kept));
     }
 
-    /// A stream was asked for and is no longer kept.
+    /// Records that the chunks of a task are no longer kept.
     pub(crate) fn expired(&self, token: &str) {
         let kept = self.retention.map(|(chunks, _)| chunks.saturating_sub(ROUNDING));
         self.with(token, |record, _| {
@@ -208,19 +208,19 @@ impl Oracle {
         });
     }
 
-    /// A frame was received.
+    /// Records a received frame.
     pub(crate) fn received(&self, token: &str, frame: Frame) {
         let known = self.with(token, |record, epoch| record.take_frame(frame, epoch));
         self.state().frames_compared += u64::from(known);
     }
 
-    /// Takes a page of the list; says which tasks are in it.
+    /// Records a page of the list; returns which tasks are in it.
     pub(crate) fn listed(&self, floors: &BTreeMap<String, Floor>, page: &[Value]) -> Vec<String> {
         let mut tokens = Vec::new();
         for object in page {
             let token = object["model"].as_str().and_then(|model| model.strip_prefix("gemini-"));
             let Some(token) = token.filter(|token| self.state().records.contains_key(*token)) else {
-                self.violate(None, Breach::Other, &format!("a task that nobody submitted: {object}"));
+                self.violate(None, Breach::Other, &format!("a task that no client submitted: {object}"));
                 continue;
             };
             let floor = floors.get(token).copied();
@@ -233,20 +233,20 @@ impl Oracle {
         tokens
     }
 
-    /// What is known now of all tasks.
+    /// Returns what is known now of all tasks.
     pub(crate) fn floors(&self) -> BTreeMap<String, Floor> {
         let state = self.state();
         state.records.iter().map(|(token, record)| (token.clone(), record.floor())).collect()
     }
 
-    /// The tasks that have an id and were not forgotten.
+    /// Returns the tasks that have an id and were not forgotten.
     pub(crate) fn known(&self) -> Vec<Known> {
         let state = self.state();
         let records = state.records.iter().filter(|(_, record)| !record.gone);
         records.filter_map(|(token, record)| known(token, record)).collect()
     }
 
-    /// The task, where it has an id.
+    /// Returns the task, if it has an id.
     pub(crate) fn known_as(&self, token: &str) -> Option<Known> {
         self.state().records.get(token).and_then(|record| known(token, record))
     }
@@ -255,21 +255,21 @@ impl Oracle {
         self.state().records.get(token).is_some_and(Record::is_unended)
     }
 
-    /// All unended tasks, and as many of the others as given.
+    /// Returns all unended tasks, and this many of the others.
     pub(crate) fn to_revisit(&self, dice: &mut StdRng, ended: usize) -> Vec<Known> {
         let (old, mut chosen): (Vec<_>, Vec<_>) = self.known().into_iter().partition(|known| known.ended);
         chosen.extend(old.sample(dice, ended).cloned());
         chosen
     }
 
-    /// The submits whose connection died and that can be repeated.
+    /// Returns the submits whose connection broke and that can be repeated.
     pub(crate) fn unanswered(&self) -> Vec<Order> {
         let state = self.state();
         let unanswered = state.records.values().filter(|record| record.is_unanswered());
         unanswered.map(|record| record.order.clone()).collect()
     }
 
-    /// Was the task's retention over so long ago that it has to be gone?
+    /// Returns true if the task's retention ended so long ago that it must be deleted.
     pub(crate) fn is_overdue(&self, token: &str, grace: Duration) -> bool {
         let state = self.state();
         let (Some(end), Some((_, tasks))) = (&state.records[token].end, self.retention) else { return false };
@@ -294,10 +294,10 @@ impl Oracle {
                 Ok(Outcome::Failed) => tally.failed += 1,
                 Ok(Outcome::Cancelled) => tally.cancelled += 1,
                 Ok(Outcome::RunsUsedUp) => tally.runs_used_up += 1,
-                Ok(Outcome::NobodyWaits) => tally.nobody_waits += 1,
+                Ok(Outcome::CallerGone) => tally.caller_gone += 1,
                 Ok(Outcome::InterruptedWithChunks) => tally.interrupted_with_chunks += 1,
                 Ok(Outcome::NeverAccepted) => tally.never_accepted += 1,
-                // Counted above, with those whose outcome was read before.
+                // It is counted above, with the tasks whose outcome was read before.
                 Ok(Outcome::Forgotten) => {}
                 Err((breach, text)) => {
                     let text = format!("{token}: {text}\n{calls:?}\n{}", record.history(self.began));
@@ -333,13 +333,13 @@ fn accept(record: &mut Record, replayed: bool) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The error code of an answer.
+/// Returns the error code of an answer.
 pub(crate) fn error_code(body: &str) -> String {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     body["error"]["code"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Does this body show an outcome?
+/// Returns true if this body shows an outcome.
 pub(crate) fn shows_end(body: &str) -> bool {
     serde_json::from_str(body).is_ok_and(|object: Value| is_ended(&object))
 }

@@ -1,4 +1,4 @@
-//! A round as a value: everything that chance decides is decided here, from the seed and the round's number.
+//! A round as a value: every random choice is made here, from the seed and the round's number.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::script::{End, Pause, Script, checksum};
 use crate::shelf;
 
-/// Every so many rounds one has a data directory of its own and keeps what ended for seconds only.
+/// One round in this many has a data directory of its own, and keeps ended tasks only for seconds.
 const BRIEF_EVERY: u32 = 10;
 const BRIEF_OFFSET: u32 = 4;
 
@@ -19,29 +19,29 @@ const BRIEF_OFFSET: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) round: u32,
-    /// Is what ended kept for seconds only?
+    /// True if ended tasks are kept only for seconds.
     pub(crate) brief: bool,
-    /// A first server of this round is killed so soon after its start.
+    /// How soon after its start a first server of this round is killed.
     pub(crate) killed_at_start: Option<Duration>,
     /// How long the server lives under load.
     pub(crate) life: Duration,
-    /// When the upstream lets go on who stands still.
+    /// When the upstream releases the answers that wait.
     pub(crate) release: Option<Duration>,
     pub(crate) ending: Ending,
     pub(crate) stories: Vec<Story>,
     pub(crate) lists: Vec<Listing>,
-    /// Decides which older tasks are visited again.
+    /// Decides which older tasks are queried again.
     pub(crate) revisits: u64,
 }
 
-/// How a server ends.
+/// The way in which a server ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Ending {
     Kill,
     Terminate {
         drain_seconds: u64,
     },
-    /// It goes on into the next round.
+    /// The server continues in the next round.
     None,
 }
 
@@ -50,9 +50,9 @@ pub(crate) enum Ending {
 pub(crate) struct Story {
     pub(crate) at: Duration,
     pub(crate) order: Order,
-    /// Is the same submit sent twice at once?
+    /// True if the same submit is sent twice at once.
     pub(crate) twin: bool,
-    /// What is done once the task is acknowledged, each after a while.
+    /// What clients do once the task is acknowledged, each after a while.
     pub(crate) deeds: Vec<(Duration, Deed)>,
 }
 
@@ -64,32 +64,32 @@ pub(crate) struct Order {
     pub(crate) idempotency_key: Option<String>,
     audio_seed: u64,
     audio_bytes: usize,
-    /// It is sent as a URL, from where it takes this many milliseconds at least to come.
+    /// The audio is sent as a URL. The download takes at least this many milliseconds.
     download_ms: Option<u64>,
     pub(crate) script: Script,
 }
 
-/// Whose key is used.
+/// The caller whose key is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Caller {
     Ada,
     Bob,
 }
 
-/// In which way the answer is wanted.
+/// The way in which the answer is delivered.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Delivery {
     Async {
         stream: bool,
     },
-    /// The caller may leave before the answer comes.
+    /// The caller may disconnect before the answer comes.
     Blocking {
         leaves: Option<Duration>,
     },
     SyncStream(Reading),
 }
 
-/// What is done with a task.
+/// An action on a task.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deed {
     Read(Reading),
@@ -98,25 +98,25 @@ pub(crate) enum Deed {
     Repeat,
 }
 
-/// How a stream is read.
+/// The way in which a stream is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reading {
-    /// The reader leaves after so many frames.
+    /// The reader disconnects after this many frames.
     pub(crate) leaves_after: Option<u64>,
     pub(crate) back: Option<Return>,
 }
 
-/// How a reader who left comes back.
+/// The way in which a reader that disconnected comes back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Return {
     pub(crate) after: Duration,
-    /// With `Last-Event-ID`, not with `offset`.
+    /// With `Last-Event-ID` instead of `offset`.
     pub(crate) by_header: bool,
-    /// So many frames are read again.
+    /// This many frames are read again.
     pub(crate) overlap: u64,
 }
 
-/// A look at the list of tasks.
+/// A request for the list of tasks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listing {
     pub(crate) at: Duration,
@@ -126,9 +126,9 @@ pub(crate) struct Listing {
 }
 
 impl Plan {
-    /// The plan of a round.
+    /// Returns the plan of a round.
     pub(crate) fn new(seed: u64, round: u32) -> Self {
-        // Rounds of neighbouring seeds must not be each other's.
+        // Neighbouring seeds must not share rounds.
         let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(u64::from(round));
         let mut dice = Dice(StdRng::seed_from_u64(mixed));
         let brief = round % BRIEF_EVERY == BRIEF_OFFSET;
@@ -152,7 +152,7 @@ impl Plan {
         }
     }
 
-    /// The same round without an end of the server.
+    /// Returns the same round without an end of the server.
     pub(crate) fn calm(self) -> Self {
         Self { killed_at_start: None, ending: Ending::None, release: Some(self.life / 2), ..self }
     }
@@ -187,7 +187,7 @@ impl Delivery {
 }
 
 impl Order {
-    /// A small asynchronous task that stands still at the upstream until it is released.
+    /// Returns a small asynchronous task that waits at the upstream until it is released.
     pub(crate) fn held(token: String) -> Self {
         let script = Script {
             token,
@@ -215,12 +215,12 @@ impl Order {
         &self.script.token
     }
 
-    /// The model carries the task's token: every task that the server shows can be recognised by it.
+    /// Returns the model, which carries the task's token: every task that the server shows can be recognised by it.
     pub(crate) fn model(&self) -> String {
         format!("gemini-{}", self.script.token)
     }
 
-    /// The JSON of the submit, the same each time.
+    /// Returns the JSON of the submit, the same each time.
     pub(crate) fn body(&self) -> String {
         let audio = STANDARD.encode(noise(self.audio_seed, self.audio_bytes));
         let script = Script { audio: checksum(&audio), ..self.script.clone() };
@@ -239,7 +239,7 @@ impl Order {
     }
 }
 
-/// A WAV with so many samples of noise in it.
+/// Returns a WAV with this many samples of noise in it.
 pub(crate) fn noise(seed: u64, samples: usize) -> Vec<u8> {
     let mut wav =
         b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data".to_vec();
@@ -248,7 +248,7 @@ pub(crate) fn noise(seed: u64, samples: usize) -> Vec<u8> {
     wav[4..8].copy_from_slice(&(size + 36).to_le_bytes());
     let mut noise = seed | 1;
     while wav.len() < samples + 44 {
-        // Xorshift: cheap also where nothing is optimised.
+        // Xorshift is cheap, even without optimisation.
         noise ^= noise << 13;
         noise ^= noise >> 7;
         noise ^= noise << 17;
@@ -258,7 +258,7 @@ pub(crate) fn noise(seed: u64, samples: usize) -> Vec<u8> {
     wav
 }
 
-/// Chance.
+/// The source of random choices.
 struct Dice(StdRng);
 
 impl Dice {
@@ -329,7 +329,7 @@ impl Dice {
         Reading { leaves_after: Some(self.between(1, 12)), back: (!self.one_in(4)).then_some(back) }
     }
 
-    /// Most are short, some are as long as a voice message.
+    /// Most pieces of audio are short, some are as long as a voice message.
     fn audio_bytes(&mut self) -> usize {
         let bytes = match self.between(1, 10) {
             1..=6 => self.between(1_000, 10_000),

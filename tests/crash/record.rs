@@ -1,4 +1,4 @@
-//! What is known of one task, and what may be seen of it next.
+//! What is known of one task, and what clients may see of it next.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,47 +8,47 @@ use serde_json::Value;
 use crate::kit::stream::Frame;
 use crate::plan::Order;
 
-/// A task, as the outside has seen it.
+/// A task, as clients have seen it.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) order: Order,
-    /// The process to which it was submitted first.
+    /// The first process to which it was submitted.
     pub(crate) epoch: u32,
     pub(crate) id: Option<String>,
-    /// Was it answered? Then it must never be unknown.
+    /// True if a submit was answered. Then the task must never be unknown.
     pub(crate) acknowledged: bool,
-    /// Was a submit answered as new?
+    /// True if a submit was answered as new.
     pub(crate) accepted_as_new: bool,
     seen: Seen,
     pub(crate) end: Option<Ended>,
-    /// The chunks that anybody received.
+    /// The chunks that clients received.
     pub(crate) chunks: BTreeMap<u64, Frame>,
-    /// The process of which somebody received the first chunk.
+    /// The process that sent the first chunk to a client.
     pub(crate) chunk_epoch: Option<u32>,
     /// The frame that ends its stream.
     pub(crate) last: Option<Frame>,
-    /// What a blocking caller was answered.
+    /// The answer to a blocking caller.
     pub(crate) answer: Option<Answer>,
     pub(crate) cancel_asked: bool,
-    /// Did a blocking caller go away?
+    /// True if a blocking caller disconnected.
     pub(crate) left: bool,
-    /// Was it under way while a server drained?
+    /// True if it was under way while a server drained.
     pub(crate) drained: bool,
     /// When it was last seen unended, or submitted.
     pub(crate) alive_at: Instant,
-    /// Was it forgotten after its retention?
+    /// True if it was forgotten after its retention.
     pub(crate) gone: bool,
     history: Vec<(Instant, String)>,
 }
 
-/// How far a task was seen to be.
+/// The state and progress in which a task was seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Seen {
     status: Status,
     progress: u64,
 }
 
-/// What was known when a question was asked: the answer must not be behind it.
+/// What was known when a request was sent: the answer must not be behind it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Floor {
     pub(crate) at: Instant,
@@ -56,7 +56,7 @@ pub(crate) struct Floor {
     gone: bool,
 }
 
-/// The status of a task, in the order in which it moves.
+/// The status of a task, in the order in which it changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
     #[default]
@@ -68,20 +68,20 @@ pub(crate) enum Status {
 /// A task's outcome, as it was first read.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The body, as it must be read for ever.
+    /// The body, which must stay the same forever.
     pub(crate) body: String,
     pub(crate) epoch: u32,
     pub(crate) at: Instant,
 }
 
-/// What a blocking call brought.
+/// The reply to a blocking call.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
     Completion(Value),
     Error(String),
 }
 
-/// In which way a task breaks the contract.
+/// The ways in which a task can break the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breach {
     Lost,
@@ -91,7 +91,7 @@ pub(crate) enum Breach {
     Other,
 }
 
-/// A breach and its story.
+/// A breach and its description.
 pub(crate) type Broken = (Breach, String);
 
 impl Record {
@@ -117,12 +117,12 @@ impl Record {
         }
     }
 
-    /// Remembers what happened, for whoever reads of a breach.
+    /// Remembers what happened, for the report of a breach.
     pub(crate) fn note(&mut self, what: String) {
         self.history.push((Instant::now(), what));
     }
 
-    /// The task's history, with the seconds since the simulation began.
+    /// Returns the task's history, with the seconds since the simulation began.
     pub(crate) fn history(&self, began: Instant) -> String {
         let line = |(at, what): &(Instant, String)| format!("{:9.3}  {what}\n", (*at - began).as_secs_f64());
         let order = &self.order;
@@ -135,7 +135,7 @@ impl Record {
         self.end.is_none() && !self.gone
     }
 
-    /// Takes the task's id. It has one.
+    /// Records the task's id, and fails if it had another one.
     pub(crate) fn take_id(&mut self, id: &str) -> Result<(), Broken> {
         match &self.id {
             Some(known) if known != id => {
@@ -149,17 +149,17 @@ impl Record {
         }
     }
 
-    /// What is known now, before something is asked.
+    /// Returns what is known now, before a request is sent.
     pub(crate) fn floor(&self) -> Floor {
         Floor { at: Instant::now(), seen: self.seen, gone: self.gone }
     }
 
-    /// What is known of a task that was not known when something was asked.
+    /// Returns what is known of a task that was unknown when a request was sent.
     pub(crate) fn first_floor(&self) -> Floor {
         Floor { at: self.alive_at, seen: Seen::default(), gone: false }
     }
 
-    /// Takes a task object.
+    /// Records a task object.
     pub(crate) fn take_object(&mut self, floor: Floor, body: &str, epoch: u32) -> Result<(), Broken> {
         let object: Value =
             serde_json::from_str(body).map_err(|err| (Breach::Other, format!("{err}: {body}")))?;
@@ -176,7 +176,7 @@ impl Record {
         if is_ended(&object) { self.take_end(body, epoch) } else { Ok(()) }
     }
 
-    /// Takes status and progress, which every view of a task has.
+    /// Records status and progress, which every view of a task has.
     pub(crate) fn take_state(&mut self, floor: Floor, object: &Value) -> Result<(), Broken> {
         let status = match object["status"].as_str() {
             Some("pending") => Status::Pending,
@@ -223,7 +223,7 @@ impl Record {
         }
     }
 
-    /// Takes a frame that a subscriber received; says whether it was known.
+    /// Records a frame that a subscriber received; returns whether it was known.
     pub(crate) fn take_frame(&mut self, frame: Frame, epoch: u32) -> Result<bool, Broken> {
         let known = if frame.is_last() { self.last.as_ref() } else { self.chunks.get(&frame.id) };
         if let Some(known) = known {
@@ -257,7 +257,7 @@ impl Record {
         Ok(false)
     }
 
-    /// Takes that the task is not known (`404`), where it may be forgotten so long after its end.
+    /// Records that the task is not known (`404`), which is allowed this long after its end.
     pub(crate) fn take_absence(&mut self, kept: Option<Duration>) -> Result<(), Broken> {
         let may_be = kept.is_some_and(|kept| self.alive_at.elapsed() >= kept);
         if !may_be {
@@ -270,19 +270,19 @@ impl Record {
         Ok(())
     }
 
-    /// How a task whose connection died may be asked for again.
+    /// Returns true if the connection of its submit broke and the submit can be repeated.
     pub(crate) fn is_unanswered(&self) -> bool {
         let waits = self.order.delivery.is_blocking() && self.answer.is_none();
         self.order.idempotency_key.is_some() && (self.id.is_none() || waits) && !self.left && !self.gone
     }
 
-    /// Is its text streamed to subscribers?
+    /// Returns true if its text is streamed to subscribers.
     pub(crate) fn is_stream(&self) -> bool {
         self.order.delivery.is_stream()
     }
 }
 
-/// Does this object tell an outcome?
+/// Returns true if this object shows an outcome.
 pub(crate) fn is_ended(object: &Value) -> bool {
     matches!(object["status"].as_str(), Some("completed" | "failed"))
 }

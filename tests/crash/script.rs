@@ -1,30 +1,30 @@
-//! What the fake upstream does with a task. A script travels in the task's prompt, so that the plan, the
-//! upstream and the oracle know the same thing without asking each other.
+//! The script of the fake upstream for a task. It is sent in the task's prompt, so that the plan, the upstream and the
+//! oracle know the same without communication.
 
 use serde::{Deserialize, Serialize};
 
-/// The part that the upstream plays for one task, the same in each of its runs.
+/// What the upstream does for one task, the same in each of its runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Script {
     /// The task's name in this simulation.
     pub(crate) token: String,
     /// [`checksum`] of the audio that must arrive.
     pub(crate) audio: u64,
-    /// Is the first call of each process told to come back in a moment? Such a call costs nothing and counts for
-    /// nothing.
+    /// True if the first call of each process is refused with a short retry delay. Such a call costs nothing and is not
+    /// counted.
     pub(crate) stumbles: bool,
     /// What comes before the head of the answer.
     pub(crate) before: Pause,
     /// How many events with text there are.
     pub(crate) pieces: u32,
-    /// Between two events, in milliseconds.
+    /// The time between two events, in milliseconds.
     pub(crate) pause_ms: u64,
-    /// Stands still before this piece until it is released.
+    /// The piece before which it waits until it is released.
     pub(crate) holds_at: Option<u32>,
     pub(crate) end: End,
 }
 
-/// A time in which nothing comes.
+/// A time in which nothing is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Pause {
     Millis(u64),
@@ -34,28 +34,28 @@ pub(crate) enum Pause {
 /// How an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum End {
-    /// With `STOP`.
+    /// It ends with `STOP`.
     Finish,
     /// The connection closes within the body.
     Cut,
-    /// With an error event.
+    /// It ends with an error event.
     Fault,
     /// There are no events: the answer is an HTTP error.
     Status(u16),
 }
 
 impl Script {
-    /// The text of one event.
+    /// Returns the text of one event.
     pub(crate) fn piece(&self, number: u32) -> String {
         format!("{} says \"{number}\",\u{e9}\n", self.token)
     }
 
-    /// The whole answer's text.
+    /// Returns the whole answer's text.
     pub(crate) fn text(&self) -> String {
         (0..self.pieces).map(|number| self.piece(number)).collect()
     }
 
-    /// The error code with which the task fails, or `None` where it completes.
+    /// Returns the error code with which the task fails, or `None` if it completes.
     pub(crate) fn failure(&self) -> Option<&'static str> {
         match self.end {
             End::Finish => None,
@@ -67,7 +67,7 @@ impl Script {
     }
 }
 
-/// A number that tells texts apart (FNV-1a).
+/// Returns a number that distinguishes texts (FNV-1a).
 pub(crate) fn checksum(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

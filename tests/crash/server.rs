@@ -1,4 +1,4 @@
-//! The real program: started on a data directory, killed, asked to end.
+//! The real program: started on a data directory, killed, told to stop.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -15,18 +15,18 @@ use crate::kit::process::{Process, SERVES, hearken};
 use crate::plan::Caller;
 use crate::upstream::{self, Upstream};
 
-/// Longest time for a start or an end.
+/// The longest time for a start or an end.
 const PATIENCE: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(1);
-/// As much of a log as is shown, in lines.
+/// How many lines of a log are shown.
 const TAIL_LINES: usize = 25;
 
-/// A data directory and what is said to every server on it.
+/// A data directory and the configuration of every server on it.
 #[derive(Debug)]
 pub(crate) struct Site {
     directory: TempDir,
     pub(crate) slots: usize,
-    /// Seconds for which chunks and tasks are kept.
+    /// The seconds for which chunks and tasks are kept.
     pub(crate) retention: Option<(u64, u64)>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Site {
 pub(crate) struct Server(Process);
 
 impl Site {
-    /// An empty directory.
+    /// Creates an empty directory.
     pub(crate) fn new(slots: usize, retention: Option<(u64, u64)>) -> Self {
         Self { directory: TempDir::new().unwrap(), slots, retention }
     }
@@ -53,7 +53,7 @@ impl Site {
         self.path(&format!("{epoch}.log"))
     }
 
-    /// What all servers up to this epoch logged of a task, and the last lines of the newest.
+    /// Returns what all servers up to this epoch logged about a task, and the last lines of the newest.
     pub(crate) fn log_of(&self, task: Option<&str>, newest: u32) -> String {
         let mut text = String::new();
         for epoch in 0..=newest {
@@ -66,12 +66,12 @@ impl Site {
         text + "...\n" + &lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// The line in which the server of this epoch panicked.
+    /// Returns the line in which the server of this epoch panicked.
     pub(crate) fn panic_of(&self, epoch: u32) -> Option<String> {
         self.log(epoch).lines().find(|line| line.contains("panicked")).map(str::to_owned)
     }
 
-    /// How many pieces of audio are in the store, in rows or in files; `None` if its database cannot be read.
+    /// Returns how many pieces of audio are in the store, in rows or in files; `None` if its database cannot be read.
     pub(crate) fn audios(&self) -> Option<u64> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let database = self.path("data").join("hearken.sqlite");
@@ -82,7 +82,7 @@ impl Site {
         Some(rows + self.files("spool").len() as u64)
     }
 
-    /// The files below a folder of the data directory; one that is not there has none.
+    /// Returns the files below a folder of the data directory, or none if the folder does not exist.
     pub(crate) fn files(&self, folder: &str) -> Vec<PathBuf> {
         let mut folders = vec![self.path("data").join(folder)];
         let mut files = Vec::new();
@@ -95,7 +95,7 @@ impl Site {
         files
     }
 
-    /// How many bytes these files hold.
+    /// Returns how many bytes these files hold.
     pub(crate) fn bytes(&self, folder: &str) -> u64 {
         let sizes = self.files(folder).into_iter().filter_map(|file| Some(file.metadata().ok()?.len()));
         sizes.sum()
@@ -132,7 +132,7 @@ impl Site {
             upstream::KEY,
             self.slots
         );
-        // The shelf is on this machine.
+        // The host of the audio is on this machine.
         text += "[fetch]\nallow_hosts = [\"127.0.0.1\"]\n";
         text
     }
@@ -149,13 +149,13 @@ impl Server {
         self.0.kill().unwrap();
     }
 
-    /// Asks it to end (SIGTERM) and waits until it has.
+    /// Tells it to stop (SIGTERM) and waits until it has ended.
     pub(crate) async fn terminate(&mut self) -> Result<ExitStatus, String> {
         self.0.signal("TERM").unwrap();
         self.until("end", Process::ended).await
     }
 
-    /// Asks until there is an answer; meanwhile the clients go on.
+    /// Calls a function until it returns a value; the clients continue during that time.
     async fn until<T>(
         &mut self,
         what: &str,

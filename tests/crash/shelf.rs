@@ -1,4 +1,4 @@
-//! A host that has the audio of every plan: what it is, and how slowly it comes, stands in the URL.
+//! A host with the audio of every plan. The URL says what the audio is, and how slowly it is sent.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
@@ -11,14 +11,14 @@ use crate::plan::noise;
 
 static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
 
-/// Starts it, once for all rounds.
+/// Starts it once for all rounds.
 pub(crate) fn open() {
-    // A server that hangs up meanwhile was killed.
+    // A server that disconnects during the download was killed.
     let listener = listen(Ipv4Addr::LOCALHOST, |mut line| drop(serve(&mut line)));
     ADDRESS.get_or_init(|| listener.unwrap().address);
 }
 
-/// Where a WAV lies that is made from this seed; it comes in two halves with a pause between.
+/// Returns the URL of a WAV that is made from this seed. It is sent in two halves with a pause between them.
 pub(crate) fn url(seed: u64, bytes: usize, pause_ms: u64) -> String {
     let address = ADDRESS.get().unwrap();
     format!("http://{address}/{seed}/{bytes}/{pause_ms}")

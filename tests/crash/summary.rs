@@ -1,9 +1,9 @@
-//! What a run amounts to, as one block of text.
+//! The results of a run, as one block of text.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Everything that is counted.
+/// All counts of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) rounds: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
     pub(crate) runs_used_up: u64,
-    pub(crate) nobody_waits: u64,
+    pub(crate) caller_gone: u64,
     pub(crate) interrupted_with_chunks: u64,
     pub(crate) forgotten: u64,
     pub(crate) run_again: u64,
@@ -45,7 +45,7 @@ impl fmt::Display for Tally {
             ("  cancelled", self.cancelled),
             ("  interrupted with chunks", self.interrupted_with_chunks),
             ("  interrupted, runs used up", self.runs_used_up),
-            ("  interrupted, nobody waits", self.nobody_waits),
+            ("  interrupted, caller gone", self.caller_gone),
             ("  run again", self.run_again),
             ("  deleted in their time", self.forgotten),
             ("lost", self.lost),

@@ -1,8 +1,7 @@
-//! The fake Gemini: it outlives the servers, plays the script that it finds in a prompt, and remembers each
-//! call.
+//! The fake Gemini: it outlives the servers, plays the script in a prompt, and remembers each call.
 //!
-//! Each process of the server is told another path to call, so that a call is known to be that process's also
-//! where its bytes arrive after its death.
+//! Each process of the server has another path to call. So a call can be assigned to its process even if its bytes
+//! arrive after the process has ended.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -20,7 +19,7 @@ use crate::script::{End, Pause, Script, checksum};
 
 /// The upstream's key, as the configuration gives it.
 pub(crate) const KEY: &str = "upstream-key-0a1b2c3d";
-/// A call that was ended by the server may be noticed so much later than the next one that took its slot.
+/// How much later than the next call in its slot the upstream may notice that the server ended a call.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// The upstream of all rounds.
@@ -33,15 +32,15 @@ pub(crate) struct Upstream {
 /// A call of a task.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
-    /// Which process of the server called.
+    /// The process of the server that called.
     pub(crate) epoch: u32,
-    /// How many events with text went out.
+    /// How many events with text were sent.
     pub(crate) pieces: u32,
-    /// Was all of the script played?
+    /// True if the whole script was played.
     pub(crate) whole: bool,
 }
 
-/// When to come back: after less than a server waits for, and after more.
+/// The retry delays: one that a server waits for, and one that is too long.
 const SOON: &str = "0.05s";
 const NEVER: &str = "600s";
 
@@ -53,13 +52,13 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Answers that stand still may go on.
+    /// True if the answers that wait may continue.
     released: bool,
     tasks: HashMap<String, Task>,
     /// Calls that have not ended, by their number.
     open: BTreeMap<u64, (u32, String)>,
     calls: u64,
-    /// The processes and tasks that were told to come back.
+    /// The processes and tasks whose call was refused with a retry delay.
     stumbled: HashSet<(u32, String)>,
     connections: usize,
     faults: Vec<String>,
@@ -67,7 +66,7 @@ struct State {
 
 #[derive(Debug)]
 struct Task {
-    /// Tells requests apart: each run has to ask the same.
+    /// Distinguishes requests: each run has to send the same one.
     request: u64,
     calls: Vec<Call>,
 }
@@ -79,45 +78,45 @@ impl Upstream {
         let theirs = Arc::clone(&shared);
         let listener = listen(Ipv4Addr::LOCALHOST, move |mut line| {
             theirs.state().connections += 1;
-            // A call that broke off is the server's affair; what it must not do was noted.
+            // The server may break off a call. What it must not do was recorded.
             let _ = serve(&mut line, &theirs);
             theirs.state().connections -= 1;
         });
         Self { address: listener.unwrap().address, shared }
     }
 
-    /// What the server of this epoch is told to call.
+    /// Returns the URL that the server of this epoch has to call.
     pub(crate) fn base_url(&self, epoch: u32) -> String {
         format!("http://{}/{epoch}/v1beta", self.address)
     }
 
-    /// Lets go on the answers that stand still, and those that come to it, until [`Upstream::hold`].
+    /// Releases the answers that wait now or later, until [`Upstream::hold`].
     pub(crate) fn release(&self) {
         self.shared.state().released = true;
     }
 
-    /// From now on scripts stand still where they say so.
+    /// From now on, scripts wait where they say so.
     pub(crate) fn hold(&self) {
         self.shared.state().released = false;
     }
 
-    /// The calls of a task, in the order in which they came.
+    /// Returns the calls of a task, in the order in which they came.
     pub(crate) fn calls(&self, token: &str) -> Vec<Call> {
         self.shared.state().tasks.get(token).map(|task| task.calls.clone()).unwrap_or_default()
     }
 
-    /// The tasks of which a call of this process is open.
+    /// Returns the tasks with an open call of this process.
     pub(crate) fn open_calls(&self, epoch: u32) -> Vec<String> {
         let state = self.shared.state();
         state.open.values().filter(|(of, _)| *of == epoch).map(|(_, token)| token.clone()).collect()
     }
 
-    /// How many connections are open.
+    /// Returns how many connections are open.
     pub(crate) fn connections(&self) -> usize {
         self.shared.state().connections
     }
 
-    /// What the server did that it must not do.
+    /// Returns what the server did that it must not do.
     pub(crate) fn faults(&self) -> Vec<String> {
         self.shared.state().faults.clone()
     }
@@ -139,7 +138,7 @@ impl Shared {
         self.state().faults.push(text);
     }
 
-    /// Looks again in a while whether the calls that are open now still are, and too many.
+    /// Checks after a while whether the calls that are open now are still open, and too many.
     fn watch_slots(self: &Arc<Self>, epoch: u32) {
         let open = move |state: &State| -> Vec<u64> {
             let of_epoch = state.open.iter().filter(|(_, (of, _))| *of == epoch);
@@ -161,7 +160,7 @@ impl Shared {
     }
 }
 
-/// A call from when its request was read until its connection ends.
+/// A call, from when its request was read until its connection ends.
 struct OpenCall {
     number: u64,
     index: usize,
@@ -241,7 +240,7 @@ fn play(line: &mut Line, script: &Script, call: &OpenCall) -> io::Result<()> {
         if script.holds_at == Some(number) {
             stand_still(line, Pause::UntilReleased)?;
         }
-        // Counted before it is said: no client may have heard what was not counted.
+        // Counted before it is sent: a client must not receive what was not counted.
         call.note(|call| call.pieces += 1);
         line.chunk(framed(&text_event(&script.piece(number))))?;
         stand_still(line, Pause::Millis(script.pause_ms))?;
@@ -255,7 +254,7 @@ fn play(line: &mut Line, script: &Script, call: &OpenCall) -> io::Result<()> {
     line.end()
 }
 
-/// The script in a request's prompt, and the checksum of its audio.
+/// Returns the script in a request's prompt, and the checksum of its audio.
 fn read_question(body: &[u8]) -> Option<(Script, u64)> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let parts = body["contents"][0]["parts"].as_array()?;

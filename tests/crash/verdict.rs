@@ -1,5 +1,4 @@
-//! Judges a task when all that can be known of it is known: outcome, frames, calls and script must tell one
-//! story.
+//! Judges a task when everything that can be known of it is known: outcome, frames, calls and script must match.
 
 use serde_json::Value;
 
@@ -10,25 +9,25 @@ use crate::upstream::Call;
 /// Most runs in a task's life.
 const MOST_RUNS: usize = 3;
 
-/// What a judged task counts as.
+/// The result for a judged task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Completed,
     Failed,
     Cancelled,
-    /// It was run as often as a task may be.
+    /// It was run as often as a task may be run.
     RunsUsedUp,
-    /// Its caller's connection died with the process.
-    NobodyWaits,
-    /// Its chunks were kept and its text was not made again.
+    /// The connection of its caller broke with the process.
+    CallerGone,
+    /// Its chunks were kept, and its text was not generated again.
     InterruptedWithChunks,
-    /// Nobody was told of it, and there is no task.
+    /// No client was told about it, and there is no task.
     NeverAccepted,
     /// It was forgotten before its outcome was read.
     Forgotten,
 }
 
-/// Judges a task; `brief` tells that it may have been forgotten before anybody looked.
+/// Judges a task. `brief` means that it may have been deleted before a client looked.
 pub(crate) fn judge(record: &Record, calls: &[Call], brief: bool) -> Result<Outcome, Broken> {
     let breach = |text: String| Err((Breach::Other, text));
     judge_calls(record, calls)?;
@@ -37,7 +36,7 @@ pub(crate) fn judge(record: &Record, calls: &[Call], brief: bool) -> Result<Outc
             (_, true, _) => Ok(Outcome::Forgotten),
             (None, _, false) if calls.is_empty() => Ok(Outcome::NeverAccepted),
             (None, _, false) if brief => Ok(Outcome::Forgotten),
-            (None, _, false) => breach(format!("nobody knows it, and it was run: {calls:?}")),
+            (None, _, false) => breach(format!("no client knows it, and it was run: {calls:?}")),
             _ => Err((Breach::Lost, "its outcome was never seen".to_owned())),
         };
     };
@@ -72,19 +71,19 @@ fn judge_calls(record: &Record, calls: &[Call]) -> Result<(), Broken> {
         return breach("run again after a chunk was published");
     }
     if record.order.delivery.is_blocking() && record.order.idempotency_key.is_none() && after(record.epoch) {
-        return breach("run again, and nobody can ask for it");
+        return breach("run again, and no client can query it");
     }
     Ok(())
 }
 
-/// The chunks are the script's text as far as they go, and agree on what they belong to.
+/// Asserts that the chunks are a beginning of the script's text, and that all belong to the same answer.
 fn judge_chunks(record: &Record) -> Result<(), Broken> {
     let mut text = String::new();
     let mut identity = None;
     for (expected, (id, frame)) in (0..).zip(&record.chunks) {
         let breach = |what: &str| Err((Breach::Other, format!("{what}: {frame:?}")));
-        // Those who joined late have seen the rest only. That nothing is missing in a stream that was read from
-        // its start, is what its reader sees to.
+        // Clients that subscribed late have only the rest. A client that reads from the start checks that nothing is
+        // missing.
         if *id != expected {
             return Ok(());
         }
@@ -108,7 +107,7 @@ fn identity_of(object: &Value) -> [Value; 3] {
     ["id", "created", "model"].map(|name| object[name].clone())
 }
 
-/// The stream ends as the task does, and says how many chunks there are.
+/// Asserts that the stream ends as the task does, and states the right number of chunks.
 fn judge_last_frame(record: &Record, object: &Value) -> Result<(), Broken> {
     let Some(last) = &record.last else { return Ok(()) };
     let breach = |what: &str| Err((Breach::TwoOutcomes, format!("{what}: {last:?} and {object}")));
@@ -161,12 +160,12 @@ fn judge_failure(record: &Record, end: &Ended, object: &Value, calls: &[Call]) -
     match code {
         "task_cancelled" if record.cancel_asked || record.left => return Ok(Outcome::Cancelled),
         "task_interrupted" => {
-            // Where the stream was never read to its end, nobody can tell.
+            // If the stream was never read to its end, this is not known.
             let kept_chunks = record.is_stream() && record.last.as_ref().is_none_or(|last| last.id > 0);
-            let nobody_waits = record.order.delivery.is_blocking()
+            let caller_gone = record.order.delivery.is_blocking()
                 && (record.order.idempotency_key.is_none() || record.drained || record.left);
             let fair = usize::try_from(restarts).unwrap() >= MOST_RUNS
-                || (restarts > 0 || record.drained) && (kept_chunks || nobody_waits);
+                || (restarts > 0 || record.drained) && (kept_chunks || caller_gone);
             if !fair {
                 let text = format!("interrupted after {restarts} restarts, without a reason");
                 return Err((Breach::Other, text));
@@ -174,9 +173,9 @@ fn judge_failure(record: &Record, end: &Ended, object: &Value, calls: &[Call]) -
             if error["retryable"] != true {
                 return Err((Breach::Other, format!("interrupted, and not retryable: {error}")));
             }
-            return Ok(match (kept_chunks, nobody_waits) {
+            return Ok(match (kept_chunks, caller_gone) {
                 (true, _) => Outcome::InterruptedWithChunks,
-                (_, true) => Outcome::NobodyWaits,
+                (_, true) => Outcome::CallerGone,
                 _ => Outcome::RunsUsedUp,
             });
         }

@@ -1,18 +1,18 @@
-//! HTTP/1.1's chunked framing: put on, and taken off as it comes.
+//! HTTP/1.1's chunked framing: adds it, and removes it as it arrives.
 
 use std::io::Write as _;
 
 use super::Outcome;
 
-/// What ends a chunked body.
+/// The end of a chunked body.
 pub(crate) const LAST: &[u8] = b"0\r\n\r\n";
 
-/// A chunk's size has at most so many digits: no sender here has chunks of 4 GiB.
+/// The most digits of a chunk's size: no sender here has chunks of 4 GiB.
 const MOST_DIGITS: u8 = 8;
 
 /// Appends data as one chunk.
 pub(crate) fn chunk(data: &[u8], to: &mut Vec<u8>) {
-    // A Vec takes whatever is written.
+    // A write to a Vec cannot fail.
     let _ = write!(to, "{:x}\r\n", data.len());
     to.extend_from_slice(data);
     to.extend_from_slice(b"\r\n");
@@ -22,20 +22,20 @@ pub(crate) fn chunk(data: &[u8], to: &mut Vec<u8>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chunked {
     expects: Expects,
-    /// The size of a chunk as far as it is read, then what of it is still to come.
+    /// The size of a chunk as far as it is read, and then the number of its bytes that are still to come.
     left: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expects {
-    /// With so many digits read.
+    /// The number of digits that were read.
     Size(u8),
     Extension,
     SizeFeed,
     Data,
     DataReturn,
     DataFeed,
-    /// Behind the last chunk; none of the servers here sends trailers.
+    /// The line end after the last chunk. No server here sends trailers.
     LastReturn,
     LastFeed,
     Nothing,
@@ -46,12 +46,12 @@ impl Chunked {
         Self { expects: Expects::Size(0), left: 0 }
     }
 
-    /// Has the last chunk come?
+    /// Returns true if the last chunk has arrived.
     pub(crate) fn is_over(&self) -> bool {
         self.expects == Expects::Nothing
     }
 
-    /// Takes what was received and hands on what was framed, piece by piece.
+    /// Takes received bytes, and passes on the data in the chunks, piece by piece.
     pub(crate) fn take(&mut self, mut bytes: &[u8], mut on_data: impl FnMut(&[u8])) -> Outcome<()> {
         while let Some(first) = bytes.first() {
             if self.expects == Expects::Data {

@@ -1,4 +1,4 @@
-//! A blocking client as cheap as one can be: requests are made before, replies are read where they lie.
+//! A blocking client that costs as little as possible: requests are prepared beforehand, and replies are read in place.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
@@ -9,12 +9,12 @@ use super::Outcome;
 use super::head::ReplyHead;
 use super::response::Response;
 
-/// A server that says nothing for this long hangs.
+/// A server that sends nothing for this long hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Bytes that are read at once.
+/// The number of bytes that are read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// A large request is sent in pieces of this size, with a look for the reply before each, and when none went out for
-/// so long.
+/// A large request is sent in pieces of this size. The client looks for the reply before each piece, and whenever it
+/// could send nothing for the time of [`GLANCE`].
 const PIECE_BYTES: usize = 1 << 20;
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -26,7 +26,7 @@ pub(crate) struct Connection {
     body: Vec<u8>,
 }
 
-/// A whole reply, as it lies in its connection.
+/// A whole reply, read in place in its connection.
 #[derive(Debug)]
 pub(crate) struct ReplyRef<'a> {
     pub(crate) head: ReplyHead<'a>,
@@ -47,7 +47,7 @@ impl Connection {
         Ok(Self::of(connect(address)?))
     }
 
-    /// Takes over a connection on which a response is to come.
+    /// Takes over a connection on which a response is expected.
     pub(crate) fn of(socket: TcpStream) -> Self {
         Self { socket, response: Response::new(), body: Vec::new() }
     }
@@ -58,7 +58,7 @@ impl Connection {
         Ok(self.socket.write_all(request)?)
     }
 
-    /// Reads once, and hands on what the body got.
+    /// Reads once, and passes on the bytes of the body.
     pub(crate) fn receive(&mut self, on_data: impl FnMut(&[u8])) -> Outcome<()> {
         let mut piece = [0; READ_BYTES];
         match self.socket.read(&mut piece)? {
@@ -67,12 +67,12 @@ impl Connection {
         }
     }
 
-    /// How far the response has come.
+    /// Returns how much of the response has arrived.
     pub(crate) fn response(&self) -> &Response {
         &self.response
     }
 
-    /// Reads what comes until the server closes, without a look at it.
+    /// Reads everything until the server closes the connection, without parsing it.
     pub(crate) fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         self.socket.read_to_end(bytes)
     }
@@ -83,8 +83,8 @@ impl Connection {
         self.reply()
     }
 
-    /// The same with a request that is so large that the reply may come before its end: then the rest is not sent,
-    /// and the connection is of no further use.
+    /// Does the same with a request that is so large that the reply may come before its end. Then the rest is not sent,
+    /// and the connection cannot be used again.
     pub(crate) fn upload(&mut self, request: &[u8]) -> Outcome<ReplyRef<'_>> {
         self.response.begin(request.starts_with(b"HEAD "));
         self.socket.set_write_timeout(Some(GLANCE))?;

@@ -25,12 +25,12 @@ impl FaultUpstream {
         Ok(Self { process, address })
     }
 
-    /// Where it speaks Gemini's dialect.
+    /// Returns the URL of its Gemini dialect.
     pub(crate) fn gemini_url(&self) -> String {
         format!("http://{}/v1beta", self.address)
     }
 
-    /// What it has counted so far.
+    /// Returns its counts so far.
     pub(crate) fn stats(&self) -> Outcome<Value> {
         let mut connection = Connection::open(self.address)?;
         let reply = connection.exchange(&Request::new("GET", "/stats", "fake").bytes())?;

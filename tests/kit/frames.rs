@@ -1,4 +1,4 @@
-//! An event stream, cut into its frames as it comes.
+//! An event stream that is cut into its frames as it arrives.
 
 use std::rc::Rc;
 
@@ -7,11 +7,11 @@ use memchr::memmem::Finder;
 /// An event stream that is being received.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Frames {
-    /// The beginning of a frame whose end has yet to come.
+    /// The beginning of a frame that is not complete yet.
     begun: Vec<u8>,
 }
 
-/// What ends a frame: a line's end, twice. It is made once, since that takes longer than to use it.
+/// The end of a frame: two line ends. It is built once, because that takes longer than using it.
 #[derive(Debug, Clone)]
 pub(crate) struct Ends(Rc<Finder<'static>>);
 
@@ -26,12 +26,12 @@ impl Ends {
         Self(Rc::new(Finder::new("\r\n\r\n")))
     }
 
-    /// Where the first frame in these bytes ends.
+    /// Returns where the first frame in these bytes ends.
     fn first(&self, bytes: &[u8]) -> Option<usize> {
         self.0.find(bytes).map(|at| at + self.0.needle().len())
     }
 
-    /// Where it ends if its end is cut in two.
+    /// Returns where it ends if its end is split between two reads.
     fn split(&self, begun: &[u8], bytes: &[u8]) -> Option<usize> {
         let needle = self.0.needle();
         (1..needle.len()).find(|taken| {
@@ -42,8 +42,8 @@ impl Ends {
 }
 
 impl Frames {
-    /// Takes what was received and hands on each frame that is whole, its blank line included. Comments stand before
-    /// the frame that follows them.
+    /// Takes received bytes, and passes on each complete frame with its blank line. Comments are a part of the frame
+    /// that follows them.
     pub(crate) fn take(&mut self, mut bytes: &[u8], ends: &Ends, mut on_frame: impl FnMut(&[u8])) {
         if !self.begun.is_empty() {
             let Some(end) = ends.split(&self.begun, bytes).or_else(|| ends.first(bytes)) else {

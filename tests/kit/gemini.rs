@@ -1,8 +1,8 @@
-//! What Gemini says, event by event.
+//! Gemini's messages, event by event.
 
 use serde_json::{Value, json};
 
-/// An event with one part, which may end the answer.
+/// Returns an event with one part, which may end the answer.
 pub(crate) fn event(part: &Value, finish: Option<&str>, usage: &Value) -> Value {
     let mut candidate = json!({"content": {"parts": [part], "role": "model"}, "index": 0});
     if let Some(reason) = finish {
@@ -11,12 +11,12 @@ pub(crate) fn event(part: &Value, finish: Option<&str>, usage: &Value) -> Value 
     json!({"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-test-001", "responseId": "r-1"})
 }
 
-/// An event with text in it.
+/// Returns an event with text in it.
 pub(crate) fn text_event(text: &str) -> Value {
     event(&json!({"text": text}), None, &json!({"promptTokenCount": 11, "totalTokenCount": 11}))
 }
 
-/// An event that ends an answer.
+/// Returns an event that ends an answer.
 pub(crate) fn finish_event(reason: &str) -> Value {
     let usage = json!({"promptTokenCount": 11, "candidatesTokenCount": 5, "thoughtsTokenCount": 3,
         "totalTokenCount": 19, "promptTokensDetails": [
@@ -24,12 +24,12 @@ pub(crate) fn finish_event(reason: &str) -> Value {
     event(&json!({"text": ""}), Some(reason), &usage)
 }
 
-/// An event as it stands in a stream.
+/// Returns an event as it is sent in a stream.
 pub(crate) fn framed(event: &Value) -> String {
     format!("data: {event}\r\n\r\n")
 }
 
-/// The body of an error, which may say when to come back: seconds as Google writes them, `40s`.
+/// Returns the body of an error, which may say when to retry: in seconds as Google writes them, `40s`.
 pub(crate) fn error(status: u16, retry_delay: Option<&str>) -> Value {
     let mut error = json!({"code": status, "message": "The fake is out of order.", "status": "FAKE"});
     if let Some(delay) = retry_delay {

@@ -1,10 +1,10 @@
-//! Heads of requests and replies, read where they lie: nothing is allocated.
+//! Heads of requests and replies, read in place and without allocation.
 
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::Outcome;
 
-/// A head has at most so many headers.
+/// The most headers that a head may have.
 const MOST_HEADERS: usize = 32;
 /// A head has fewer bytes than this.
 const MOST_BYTES: usize = 64 * 1024;
@@ -33,7 +33,7 @@ pub(crate) struct ReplyHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    /// Reads a head and the count of its bytes; `None` while it is not whole.
+    /// Reads a head and returns it with its length in bytes; `None` while it is not complete.
     pub(crate) fn parse(bytes: &'a [u8]) -> Outcome<Option<(Self, usize)>> {
         let mut all = [EMPTY_HEADER; MOST_HEADERS];
         let mut request = httparse::Request::new(&mut all);
@@ -45,7 +45,7 @@ impl<'a> RequestHead<'a> {
 }
 
 impl<'a> ReplyHead<'a> {
-    /// Reads a head and the count of its bytes; `None` while it is not whole.
+    /// Reads a head and returns it with its length in bytes; `None` while it is not complete.
     pub(crate) fn parse(bytes: &'a [u8]) -> Outcome<Option<(Self, usize)>> {
         let mut all = [EMPTY_HEADER; MOST_HEADERS];
         let mut reply = httparse::Response::new(&mut all);
@@ -60,13 +60,13 @@ fn unfinished<T>(bytes: &[u8]) -> Outcome<Option<T>> {
 }
 
 impl<'a> Headers<'a> {
-    /// The value of a header, if it is there and is text.
+    /// Returns the value of a header, if the header exists and is text.
     pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
         let header = self.all[..self.count].iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(header.value).ok()
     }
 
-    /// The number in a header, if it is there.
+    /// Returns the number in a header, if the header exists.
     pub(crate) fn number(&self, name: &str) -> Outcome<Option<u64>> {
         let number = self.get(name).map(|value| value.parse().map_err(|_| format!("{name}: {value}")));
         Ok(number.transpose()?)

@@ -1,4 +1,4 @@
-//! A process of the program: it says where it listens, what it has written, and how it ends.
+//! A process of the program: where it listens, what it has written, and how it ended.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::Outcome;
 
-/// A process starts within this time, or it hangs.
+/// A process that does not start within this time hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(1);
-/// What `hearken serve` says when it listens, up to its address.
+/// The text that `hearken serve` prints before its address when it listens.
 pub(crate) const SERVES: &str = "hearken listening on http://";
-/// What `hearken fake-upstream` says when it listens, up to its address.
+/// The text that `hearken fake-upstream` prints before its address when it listens.
 pub(crate) const PLAYS: &str = "hearken fake-upstream listening on http://";
 
 /// A process; dropping it kills it.
@@ -25,7 +25,7 @@ pub(crate) struct Process {
     stderr: File,
 }
 
-/// The program that was built with this command line, and none of the environment that it looks at.
+/// Returns the program with this command line, and without the environment variables that it reads.
 pub(crate) fn hearken(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -39,14 +39,14 @@ pub(crate) fn hearken(arguments: &[&str]) -> Command {
 }
 
 impl Process {
-    /// Starts it. What it writes to standard error goes into this file, which can be read, too.
+    /// Starts it. Its standard error is written to this file, which can also be read.
     pub(crate) fn spawn(command: &mut Command, stderr: File) -> Outcome<Self> {
         let stdout = tempfile::tempfile()?;
         command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
         Ok(Self { child: command.spawn()?, stdout, stderr })
     }
 
-    /// Starts it and waits until it listens, at an address that stands behind `announcement` in its first line.
+    /// Starts it, and waits until it listens: its first line shows the address after `announcement`.
     pub(crate) fn start(
         command: &mut Command,
         stderr: File,
@@ -65,7 +65,7 @@ impl Process {
         }
     }
 
-    /// Where it listens, once it has said so.
+    /// Returns the address where it listens, once it has printed it.
     pub(crate) fn address(&mut self, announcement: &str) -> Outcome<Option<SocketAddr>> {
         let has_ended = self.child.try_wait()?.is_some();
         match self.said().split_once('\n') {
@@ -82,12 +82,12 @@ impl Process {
         self.child.id()
     }
 
-    /// What it has written to standard output so far.
+    /// Returns what it has written to standard output so far.
     pub(crate) fn said(&self) -> String {
         text(&self.stdout)
     }
 
-    /// What it has written to standard error so far.
+    /// Returns what it has written to standard error so far.
     pub(crate) fn complaints(&self) -> String {
         text(&self.stderr)
     }
@@ -98,12 +98,12 @@ impl Process {
         if status.success() { Ok(()) } else { Err(format!("no signal {name}: {status}").into()) }
     }
 
-    /// How it has ended, if it has.
+    /// Returns how it has ended, if it has.
     pub(crate) fn ended(&mut self) -> Outcome<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Kills it, if it has not ended, and waits until it is gone.
+    /// Kills it, if it has not ended, and waits until it has ended.
     pub(crate) fn kill(&mut self) -> Outcome<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -113,7 +113,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Killed and waited for before, or no longer of use.
+        // The process may have ended already. Then an error does not matter.
         let _ = self.kill();
     }
 }

@@ -1,4 +1,4 @@
-//! A reply that is kept: its head, and its body once that has come.
+//! A complete reply: its head, and its body once that has arrived.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A request, written before it goes over the wire.
+//! A request that is written before it is sent.
 
 use std::fmt::{Display, Write as _};
 
@@ -17,7 +17,7 @@ impl Request {
 
     /// Adds a header.
     pub(crate) fn header(mut self, name: &str, value: impl Display) -> Self {
-        // A String takes whatever is written.
+        // A write to a String cannot fail.
         let _ = write!(self.head, "{name}: {value}\r\n");
         self
     }
@@ -27,7 +27,7 @@ impl Request {
         headers.iter().fold(self, |request, (name, value)| request.header(name, value))
     }
 
-    /// Shows an API key.
+    /// Adds an API key.
     pub(crate) fn key(self, key: &str) -> Self {
         self.header("authorization", format_args!("Bearer {key}"))
     }
@@ -49,7 +49,7 @@ impl Request {
         format!("{}\r\n", self.head)
     }
 
-    /// Returns the request as it goes over the wire.
+    /// Returns the request as it is sent.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         [self.head.as_bytes(), b"\r\n", &self.body].concat()
     }

@@ -1,41 +1,41 @@
-//! A response that is received piece by piece: its head is kept, the framing of its body is taken off.
+//! A response that is received piece by piece: its head is kept, and the framing of its body is removed.
 
 use super::Outcome;
 use super::chunked::Chunked;
 use super::head::ReplyHead;
 
-/// How far a response has come.
+/// The state of a response that is being received.
 #[derive(Debug)]
 pub(crate) struct Response {
-    /// As much of the head as has come.
+    /// The part of the head that has arrived.
     head: Vec<u8>,
-    /// 0 while the head is not whole.
+    /// 0 while the head is not complete.
     status: u16,
     body: Body,
-    /// True if the request asked for the head alone.
+    /// True if the request was for the head alone.
     is_bodiless: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Body {
-    /// The head is not whole.
+    /// The head is not complete.
     NotBegun,
-    /// So many bytes are to come.
+    /// This many bytes are still to come.
     Length(u64),
     Chunked(Chunked),
-    /// It ends with the connection.
+    /// The body ends with the connection.
     Bare,
 }
 
 const ENDED: Body = Body::Length(0);
 
 impl Response {
-    /// A response of which nothing has come.
+    /// Returns a response of which nothing has arrived.
     pub(crate) fn new() -> Self {
         Self { head: Vec::new(), status: 0, body: Body::NotBegun, is_bodiless: false }
     }
 
-    /// Begins with the next response, whose request may ask for the head alone.
+    /// Begins with the next response, whose request may be for the head alone.
     pub(crate) fn begin(&mut self, is_bodiless: bool) {
         self.head.clear();
         self.status = 0;
@@ -43,12 +43,12 @@ impl Response {
         self.is_bodiless = is_bodiless;
     }
 
-    /// Returns true if the whole head has come.
+    /// Returns true if the whole head has arrived.
     pub(crate) fn has_begun(&self) -> bool {
         !matches!(self.body, Body::NotBegun)
     }
 
-    /// Returns true if the response has come to a good end.
+    /// Returns true if the response has ended properly.
     pub(crate) fn has_ended(&self) -> bool {
         match self.body {
             Body::Length(left) => left == 0,
@@ -57,7 +57,7 @@ impl Response {
         }
     }
 
-    /// Returns true if the response may break off here without a byte too many: no chunk has come in part.
+    /// Returns true if a response that breaks off here ends between two chunks, not within one.
     pub(crate) fn is_between_chunks(&self) -> bool {
         match self.body {
             Body::Chunked(chunked) => chunked == Chunked::new(),
@@ -66,12 +66,12 @@ impl Response {
         }
     }
 
-    /// The head, once it is whole.
+    /// Returns the head, once it is complete.
     pub(crate) fn head(&self) -> Outcome<ReplyHead<'_>> {
         Ok(ReplyHead::parse(&self.head)?.ok_or("a response without a head")?.0)
     }
 
-    /// An error if the head has come and has another status than 200.
+    /// Returns an error if the head has arrived with a status other than 200.
     pub(crate) fn must_be_ok(&self) -> Outcome<()> {
         match self.status {
             0 | 200 => Ok(()),
@@ -79,7 +79,7 @@ impl Response {
         }
     }
 
-    /// Takes what was received and hands on what of it is the body's.
+    /// Takes received bytes, and passes on those of the body.
     pub(crate) fn take(&mut self, bytes: &[u8], mut on_data: impl FnMut(&[u8])) -> Outcome<()> {
         match &mut self.body {
             Body::Chunked(chunked) => chunked.take(bytes, on_data),
@@ -114,7 +114,7 @@ impl Response {
         }
     }
 
-    /// Takes the end of the connection, which may end the response.
+    /// Handles the end of the connection, which may end the response.
     pub(crate) fn close(&mut self) -> Outcome<()> {
         if matches!(self.body, Body::Bare) {
             self.body = ENDED;

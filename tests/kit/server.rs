@@ -1,4 +1,4 @@
-//! What fakes are made of: a listener, and connections on which requests are read and answers are written.
+//! The server of the fakes: a listener, and connections on which requests are read and answers are written.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -14,11 +14,11 @@ use super::chunked::{LAST, chunk};
 use super::head::RequestHead;
 
 const READ_BYTES: usize = 64 * 1024;
-/// How often a connection that stands still looks whether it may go on.
+/// How often a waiting connection checks whether it may continue.
 const GLANCE: Duration = Duration::from_millis(2);
 const CLOSE: (&str, &str) = ("connection", "close");
 
-/// A listener; it listens until it is closed, or until the process ends.
+/// A listener. It listens until it is closed, or until the process ends.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
@@ -62,10 +62,10 @@ pub(crate) fn listen(at: Ipv4Addr, serve: impl Fn(Line) + Send + Sync + 'static)
 }
 
 impl Listener {
-    /// Takes no more connections.
+    /// Stops accepting connections.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        // Wakes the thread, which then sees that it is over.
+        // This wakes the thread, which then sees that the listener is closed.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -82,7 +82,7 @@ impl Request {
 
 impl Line {
     pub(crate) fn new(number: usize, socket: TcpStream) -> Self {
-        // Fails on a socket that is closed already, which the first read tells.
+        // This fails on a socket that is closed already. The first read reports that.
         let _ = socket.set_nodelay(true);
         Self { number, reader: BufReader::with_capacity(READ_BYTES, socket) }
     }
@@ -91,17 +91,17 @@ impl Line {
         self.reader.get_ref()
     }
 
-    /// The socket; what was read and not used is lost.
+    /// Returns the socket. Bytes that were read but not used are lost.
     pub(crate) fn into_socket(self) -> TcpStream {
         self.reader.into_inner()
     }
 
-    /// Where bodies are read.
+    /// Returns the reader of the bodies.
     pub(crate) fn reader(&mut self) -> &mut impl BufRead {
         &mut self.reader
     }
 
-    /// Reads the head of a request; `None` where the connection ends.
+    /// Reads the head of a request; `None` if the connection ends.
     pub(crate) fn head(&mut self) -> Outcome<Option<Vec<u8>>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -112,7 +112,7 @@ impl Line {
         Ok(Some(head))
     }
 
-    /// Reads a whole request; `None` where the connection ends.
+    /// Reads a whole request; `None` if the connection ends.
     pub(crate) fn request(&mut self) -> Outcome<Option<Request>> {
         let Some(head) = self.head()? else { return Ok(None) };
         let (head, _) = RequestHead::parse(&head)?.ok_or("a request without a head")?;
@@ -129,7 +129,7 @@ impl Line {
         self.reader.get_mut().write_all(bytes.as_ref())
     }
 
-    /// Answers with JSON, on a connection that ends with it.
+    /// Answers with JSON, and announces the end of the connection.
     pub(crate) fn json(&mut self, status: u16, body: &Value) -> io::Result<()> {
         let body = body.to_string();
         let length = body.len().to_string();
@@ -137,13 +137,13 @@ impl Line {
         self.write(reply_head(status, &headers) + &body)
     }
 
-    /// Begins to answer with events, on a connection that ends with them.
+    /// Begins to answer with events, and announces the end of the connection.
     pub(crate) fn begin_events(&mut self) -> io::Result<()> {
         let headers = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked"), CLOSE];
         self.write(reply_head(200, &headers))
     }
 
-    /// Writes bytes of a chunked body as a chunk of their own.
+    /// Writes bytes of a chunked body as one chunk.
     pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let mut framed = Vec::new();
         chunk(bytes.as_ref(), &mut framed);
@@ -155,13 +155,13 @@ impl Line {
         self.write(LAST)
     }
 
-    /// Stands still for so long; an error as soon as the other side hangs up.
+    /// Waits for this long. Returns an error as soon as the other side disconnects.
     pub(crate) fn rest(&self, time: Duration) -> io::Result<()> {
         let (socket, began) = (self.socket(), Instant::now());
         while let Some(left) = time.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
             socket.set_read_timeout(Some(left))?;
             match socket.peek(&mut [0]) {
-                // No client sends more before it has its answer: whatever this is, it is the end.
+                // No client sends more before it has its answer, so anything that arrives ends the connection.
                 Ok(_) => return Err(ErrorKind::ConnectionAborted.into()),
                 Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(err) => return Err(err),
@@ -170,7 +170,7 @@ impl Line {
         socket.set_read_timeout(None)
     }
 
-    /// Stands still until it may go on; an error as soon as the other side hangs up.
+    /// Waits until it may continue. Returns an error as soon as the other side disconnects.
     pub(crate) fn until(&self, mut may_go_on: impl FnMut() -> bool) -> io::Result<()> {
         while !may_go_on() {
             self.rest(GLANCE)?;
@@ -179,7 +179,7 @@ impl Line {
     }
 }
 
-/// The head of a reply.
+/// Returns the head of a reply.
 pub(crate) fn reply_head(status: u16, headers: &[(&str, &str)]) -> String {
     let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
     format!("HTTP/1.1 {status} Whatever\r\n{}\r\n", headers.collect::<String>())

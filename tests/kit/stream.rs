@@ -1,11 +1,11 @@
-//! hearken's own event streams, byte for byte as the contract writes them: anything else is an error.
+//! hearken's own event streams, byte for byte as the contract specifies them. Anything else is an error.
 
 use memchr::{memchr, memmem};
 use serde_json::Value;
 
 const COMMENT: &str = ": keep-alive\n";
 const RETRY: &str = "retry: 2000\n";
-/// What ends a frame.
+/// The end of a frame.
 const BLANK_LINE: &[u8] = b"\n\n";
 
 /// A frame of a stream.
@@ -16,7 +16,7 @@ pub(crate) struct Frame {
     pub(crate) data: String,
 }
 
-/// What stands next in a stream.
+/// The next item of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     Comment,
@@ -26,9 +26,9 @@ pub(crate) enum Item {
 /// A stream that is being received.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    /// What has come and was not read.
+    /// The bytes that have arrived and were not read.
     unread: Vec<u8>,
-    /// The blank line was looked for up to here.
+    /// The search for the blank line has reached this position.
     searched: usize,
     has_begun: bool,
     /// The id that the next frame must have.
@@ -46,17 +46,17 @@ impl Frame {
         serde_json::from_str(&self.data).unwrap_or_else(|err| panic!("{err}: {self:?}"))
     }
 
-    /// The delta of a chunk.
+    /// Returns the delta of a chunk.
     pub(crate) fn delta(&self) -> Value {
         self.json()["choices"][0]["delta"].clone()
     }
 
-    /// The answer's text in a chunk.
+    /// Returns the answer's text in a chunk.
     pub(crate) fn content(&self) -> String {
         self.delta()["content"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The frame as it stands on the wire.
+    /// Returns the frame as it is sent.
     pub(crate) fn bytes(&self) -> String {
         format!("event: {}\nid: {}\ndata: {}\n\n", self.event, self.id, self.data)
     }
@@ -72,27 +72,27 @@ impl Frame {
 }
 
 impl Stream {
-    /// A stream whose first frame must have this id.
+    /// Returns a stream whose first frame must have this id.
     pub(crate) fn from(id: u64) -> Self {
         Self { next_id: Some(id), ..Self::default() }
     }
 
-    /// Returns true once the frame has been read that ends a stream.
+    /// Returns true once the frame that ends a stream has been read.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// What has come and was not read.
+    /// Returns the bytes that have arrived and were not read.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.unread
     }
 
-    /// Takes what was received.
+    /// Takes received bytes.
     pub(crate) fn take(&mut self, data: &[u8]) {
         self.unread.extend_from_slice(data);
     }
 
-    /// Reads the next comment or frame; `None` while it is not whole.
+    /// Reads the next comment or frame; `None` while it is not complete.
     pub(crate) fn next(&mut self) -> Result<Option<Item>, String> {
         if self.is_over && !self.unread.is_empty() {
             return Err(format!("{:?} behind the last frame", String::from_utf8_lossy(&self.unread)));
@@ -111,7 +111,7 @@ impl Stream {
             return Ok(None);
         };
         let block = self.text_up_to(self.searched + at + BLANK_LINE.len())?;
-        // The first block says when to come back.
+        // The first block contains the reconnection time.
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         let frame = if is_first { block.strip_prefix(RETRY) } else { Some(block.as_str()) };
         let frame = frame.and_then(Frame::parse).ok_or_else(|| format!("no frame: {block:?}"))?;

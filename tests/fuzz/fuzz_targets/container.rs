@@ -1,5 +1,5 @@
-//! Arbitrary bytes are recognised without a panic, and alike whether they are in memory or on a disk; so is how long
-//! they say that they last.
+//! Arbitrary bytes are recognised without a panic, with the same result in memory and on a disk. The same holds for the
+//! duration that they state.
 //!
 //! ```sh
 //! mkdir -p tests/fuzz/corpus/container
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hearken::audio::{AudioBytes, BytesAt, recognise, stated_duration};
 use libfuzzer_sys::fuzz_target;
 
-/// Stands for a file on a disk.
+/// A file on a disk.
 struct Disk(Bytes);
 
 impl BytesAt for Disk {
@@ -24,7 +24,8 @@ impl BytesAt for Disk {
     }
 }
 
-// The library that parses containers may panic over damage, and is caught: only a panic that is not ends the program.
+// The library that parses containers may panic on damaged files. hearken catches that panic; only an uncaught panic
+// ends the program.
 fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |bytes: &[u8]| {
     let mut plain = Cursor::new(bytes);
     let disk = Disk(Bytes::copy_from_slice(bytes));

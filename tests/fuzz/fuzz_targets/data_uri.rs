@@ -1,4 +1,4 @@
-//! Whatever follows `data:` is accepted or refused without a panic, and what is accepted has bytes.
+//! Anything after `data:` is accepted or refused without a panic, and what is accepted has bytes.
 //!
 //! ```sh
 //! mkdir -p tests/fuzz/corpus/data_uri
@@ -11,7 +11,8 @@ use bytes::BytesMut;
 use hearken::audio::{AudioSource, Gate};
 use libfuzzer_sys::fuzz_target;
 
-// The library that parses containers may panic over damage, and is caught: only a panic that is not ends the program.
+// The library that parses containers may panic on damaged files. hearken catches that panic; only an uncaught panic
+// ends the program.
 fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |rest: &[u8]| {
     let uri = [b"data:", rest].concat();
     match AudioSource::parse(BytesMut::from(uri.as_slice()), &Gate::default()) {

@@ -15,7 +15,7 @@ use hearken::audio::{recognise, stated_duration};
 use hearken::inspect::{InspectError, Listener, Stop, inspect};
 use libfuzzer_sys::fuzz_target;
 
-/// A few bytes can stand for hours of sound: that takes its time and shows nothing.
+/// A few bytes can mean hours of sound: to measure them takes long and shows nothing new.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Reads the report to its end.
@@ -31,7 +31,8 @@ impl Listener for Reader {
     }
 }
 
-// The library that decodes may panic over damage, and is caught: only a panic that is not ends the program.
+// The library that decodes may panic on damaged files. hearken catches that panic; only an uncaught panic ends the
+// program.
 fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |bytes: &[u8]| {
     let mut source = Cursor::new(bytes.to_vec());
     let known = recognise(&mut source).expect("a cursor does not fail");

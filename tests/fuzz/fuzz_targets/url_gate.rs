@@ -1,4 +1,4 @@
-//! Whatever the gate accepts is public, and the HTTP client reads the same host and port in it.
+//! Every URL that the gate accepts is public, and the HTTP client reads the same host and port in it.
 //!
 //! ```sh
 //! mkdir -p tests/fuzz/corpus/url_gate
@@ -19,7 +19,7 @@ fuzz_target!(|text: &str| {
     let Ok(url) = Gate::default().admit(text) else { return };
     assert!(matches!(url.scheme(), "http" | "https"));
     assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
-    match url.host().expect("there is somebody to ask") {
+    match url.host().expect("an accepted URL has a host") {
         Host::Domain(name) => assert!(name.trim_end_matches('.').contains('.'), "{name}"),
         Host::Ipv4(address) => assert!(is_public(IpAddr::V4(address)), "{address}"),
         Host::Ipv6(address) => assert!(is_public(IpAddr::V6(address)), "{address}"),

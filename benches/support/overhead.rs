@@ -1,4 +1,4 @@
-//! The modules of `overhead`: an upstream that answers after a delay, a client that asks it directly or through
+//! The modules of `overhead`: an upstream that answers after a delay, a client that calls it directly or through
 //! hearken, and the table of findings.
 
 pub(crate) mod added;

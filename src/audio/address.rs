@@ -242,7 +242,7 @@ mod tests {
         }
 
         #[test]
-        fn what_the_standard_library_knows_to_be_special_is_closed(v4: u32, v6: u128) {
+        fn addresses_that_the_standard_library_calls_special_are_closed(v4: u32, v6: u128) {
             let v4 = Ipv4Addr::from_bits(v4);
             let special = v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_broadcast()
                 || v4.is_documentation() || v4.is_multicast() || v4.is_unspecified();

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_is_decoded() {
+    fn every_spelling_of_base64_is_decoded() {
         for (text, expected) in [
             ("TGVzcw==", &b"Less"[..]),
             ("-_-_", b"\xfb\xff\xbf"),

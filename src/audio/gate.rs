@@ -421,7 +421,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_judged(text in r"(https?:/{0,3})?\PC*") {
+        fn every_text_that_is_accepted_is_a_public_url(text in r"(https?:/{0,3})?\PC*") {
             properties_of_what_is_accepted(&text)?;
         }
 

@@ -46,7 +46,7 @@ pub(crate) struct Part {
     pub(crate) promised: Option<Duration>,
     /// The number of places where it is damaged, or where some of it is missing.
     pub(crate) damages: u64,
-    /// True if nothing reliable tells how much of its last packet counts.
+    /// True if nothing reliable shows how much of its last packet counts.
     pub(crate) has_loose_end: bool,
 }
 

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_message_says_what_it_is_and_what_to_do() {
+    fn each_message_names_the_content_and_what_to_do() {
         let page = NoAudio::Foreign(Foreign { name: "a web page (HTML)", kind: Kind::WebPage });
         let failure = page.failure(Origin::Download);
         assert_eq!(failure.code, ErrorCode::UnsupportedAudioFormat);

@@ -62,7 +62,7 @@ struct Hub {
 }
 
 impl Floor {
-    /// Sends its address; when it was told to begin and all is written, sends how the publishing went.
+    /// Sends its address; begins on the director's order; when all is written, sends how the publishing went.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         director.say(&listener.local_addr()?)?;

@@ -1,5 +1,5 @@
-//! hearken's upstream: speaks Gemini's dialect, holds every call until all calls have arrived and it is told to begin,
-//! then publishes on schedule.
+//! hearken's upstream: speaks Gemini's dialect, holds every call until all calls have arrived and the director orders
+//! it to begin, then publishes on schedule.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -27,8 +27,8 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Sends its address; then that all calls have arrived; and, when it was told to begin and has published all, how
-    /// that went.
+    /// Sends its address, then that all calls have arrived. Begins on the director's order; when all is published,
+    /// sends how that went.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         director.say(&listener.local_addr()?)?;

@@ -38,7 +38,7 @@ struct Line {
 }
 
 impl Poster {
-    /// Begins when it is told to; when all events were posted and answered, sends how that went.
+    /// Begins on the director's order. When all events were posted and answered, sends how that went.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
         let lines = (0..self.workload.tasks.min(MOST_CONNECTIONS)).map(|_| Line::open(self.server));
         let mut lines = lines.collect::<Outcome<Vec<_>>>()?;

@@ -97,7 +97,7 @@ struct Crowd {
 }
 
 impl Subscribers {
-    /// Sends that all have subscribed; when it was told to begin, sends what was received; then sends how it ended.
+    /// Sends that all have subscribed; begins on the director's order; sends what was received, then how it ended.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
         let mut crowd = Crowd {
             poll: Poll::new()?,

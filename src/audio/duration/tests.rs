@@ -116,7 +116,7 @@ fn a_header_that_makes_the_library_panic_gives_no_duration() {
 }
 
 #[test]
-fn the_source_is_left_at_its_start() {
+fn the_duration_leaves_the_source_at_its_start() {
     let mut source = Cursor::new(fixture("speech.m4a"));
     source.set_position(99);
     assert!(stated_duration(&mut source, Container::M4a).is_some());
@@ -232,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_behind_any_signature_neither_panic_nor_are_read_without_end(
+    fn bytes_behind_a_signature_neither_panic_nor_are_read_without_end(
         signature in proptest::sample::select(vec![
             &b"RIFF\xff\xff\xff\xffWAVE"[..], b"RF64\xff\xff\xff\xffWAVEds64", b"FORM\0\0\xff\xffAIFC",
             b"OggS\0\x02", b"fLaC\0\0\0\x22", b"\0\0\0\x14ftypM4A \0\0\0\0isom", b"ID3\x04\0\0\0\0\0\0", b"\xff\xfb\x90",

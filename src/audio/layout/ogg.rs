@@ -226,7 +226,7 @@ impl Stream {
         let is_whole = *state == State::Whole;
         let written = page.end_of_sound();
         let reach = self.position.map(|from| from..=from.saturating_add(length));
-        // The position of a damaged page counts only if it is as far away as its packets tell.
+        // The position of a damaged page counts only if its packets confirm the distance.
         let end = written.filter(|end| is_whole || reach.is_some_and(|reach| reach.contains(end)));
         let far = self.position.zip(end).map(|(from, end)| end.saturating_sub(from));
         // The packets of the first page show whether a recording joined a running stream; all others follow the page

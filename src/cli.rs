@@ -1,4 +1,4 @@
-//! The command line: one file per command. Only these files print to the terminal.
+//! The command line: one file per command. All texts that a command prints are made here.
 
 mod check;
 mod completions;
@@ -109,7 +109,8 @@ fn print_bytes(document: &[u8]) -> ExitCode {
         .map_or_else(|err| unwritten(&err), |()| ExitCode::SUCCESS)
 }
 
-/// Tells why standard output took no more, and gives the exit status. A reader who has left knows.
+/// Reports why standard output cannot be written to, and returns the exit status. A closed pipe is not reported: its
+/// reader has left.
 fn unwritten(err: &io::Error) -> ExitCode {
     match err.kind() {
         io::ErrorKind::BrokenPipe => ExitCode::from(UNREAD),

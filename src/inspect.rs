@@ -41,8 +41,7 @@ pub trait Listener {
 }
 
 /// Stops an inspection from another thread. It is checked before every packet and every read, so that the work ends
-/// soon
-/// even if it has nothing to report.
+/// soon even if it has nothing to report.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -171,8 +170,7 @@ const STEPS: f32 = 50.0;
 /// # Errors
 ///
 /// [`InspectError::Stopped`] if `stop` or the listener ends the inspection; [`InspectError::Undecodable`] if nothing
-/// can be
-/// decoded, in which case nothing was reported; [`InspectError::Source`] if the source fails.
+/// can be decoded, in which case nothing was reported; [`InspectError::Source`] if the source fails.
 pub fn inspect(
     source: Box<dyn MediaSource>,
     stop: &Stop,

@@ -17,8 +17,8 @@ use crate::upstream::Timeouts;
 
 /// The text below the options in `--help`.
 const HELP: &str = "\
-Like `hearken serve`, it reads the configuration file and the HEARKEN_... variables of the environment. Then it tries the
-first steps of a start, and undoes them. It may run beside a running server: an address in use is only a warning.
+Like `hearken serve`, it reads the configuration file and the HEARKEN_... variables of the environment. Then it tries
+the first steps of a start, and undoes them. It may run beside a running server: an address in use is only a warning.
 
 EXIT STATUS
   0  the server would start
@@ -104,7 +104,7 @@ fn describe(config: &Config) -> io::Result<()> {
     print(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes))?;
     if !config.store.sync {
         print(
-            "commits           without waiting for the disk: accepted tasks survive a crash of hearken, not of the machine",
+            "commits           without waiting for the disk: accepted tasks survive a crash of hearken only",
         )?;
     }
     print(format_args!(

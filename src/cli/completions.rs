@@ -1,23 +1,23 @@
-//! `hearken completions`: what a shell completes after `hearken`.
+//! `hearken completions`: the scripts with which a shell completes hearken's command line.
 
 use std::process::ExitCode;
 
 use clap::Command;
 use clap_complete::{Shell, generate};
 
-/// What `--help` says below the options.
+/// The text below the options in `--help`.
 const HELP: &str = "\
 To install them:
   bash   hearken completions bash > ~/.local/share/bash-completion/completions/hearken
   zsh    hearken completions zsh > \"${fpath[1]}/_hearken\"
   fish   hearken completions fish > ~/.config/fish/completions/hearken.fish
 
-A new shell has them.";
+They work in shells that are started later.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// The shell that reads them
+    /// Shell for which the script is made
     shell: Shell,
 }
 

@@ -14,10 +14,9 @@ SCRIPTS
     gemini-x                              a good answer
     gemini-x+chunks=50+pause=20           50 texts, 20 ms between them
     gemini-x+429=7+first=2                two calls get 429 \"retry in 7 s\", later ones a good answer
-    gemini-x+delay=200+after=3+cut=0      200 ms of silence, three texts, and the connection is gone
     gemini-x+delay=200+after=3+cut=0      200 ms of silence, three texts, then the connection is closed
     gemini-x+500+rate=0.1                 every tenth call fails, at random
-  The shape:
+
   The shape (defaults in brackets):
     chunks=N         number of texts (5; at most 1000000)
     size=BYTES       bytes of each text (not set; at least 16)
@@ -26,55 +25,56 @@ SCRIPTS
     think[=N]        thoughts before the first text (2): Gemini's thought parts, chat's reasoning_content
     split[=BYTES]    the body is sent in pieces of this many bytes (1), so characters and frames are split
     usage=WHERE      chat: apart (on a chunk of its own, if the request asks for it), beside (on the last chunk), none
-    odd              beside the answer stands what JSON does not allow: NaN, half a character; between the
+    style=STYLE      transcription: openai, diarize, mistral, vllm or speaches
     odd              the answer comes with text that JSON does not allow (NaN, half a character), and events that do
                      not belong to it come between its events: a string, a number, words
     gzip             the body is compressed, although the request does not ask for it
     plain            transcription: `stream` is ignored, as by whisper-1
+
   Faults in place of an answer:
-    400 ... 599      this HTTP error, in the dialect's words; 429=SECONDS and 503=SECONDS with the dialect's hint
-    400 ... 599      this HTTP error, in the dialect's format; 429=SECONDS and 503=SECONDS with the dialect's retry hint
+    400 ... 599      this HTTP error, in the dialect's format; 429=SECONDS and 503=SECONDS with its retry hint
     daily            429 for a quota that is used up: waiting does not help
     badkey           the key is rejected
     region           the caller's region is rejected
     blocked          the content filter rejects the prompt
     slam             the connection is closed without a response
     silent           the request is read and never answered
-    garbage          200 with a page of HTML; with after=N nonsense in place of a text
+    empty            200 without a body
     garbage          200 with an HTML page; with after=N nonsense in place of a text
-  Faults within an answer; after=N: N texts come first (0, but for the last four: all)
+
   Faults within an answer; after=N: N texts come first (0; for the last four: all)
     stall            nothing more is sent, and the connection stays open
-    cut=BYTES        the connection is closed after so many bytes of the body; after=N: behind N texts
+    endless          the texts never end
     cut=BYTES        the connection is closed after this many bytes of the body; after=N: after N texts
+    half             the connection is closed in the middle of a frame
     torn             the body ends cleanly in the middle of a frame
-    error[=FORM]     an error as an event; Gemini: bare (JSON without framing); chat and transcription: event
     error[=FORM]     an error as an event; Gemini: bare (JSON without framing); chat and transcription: event
                      (`event: error`), field (`error: ...`); chat: beside (on a chunk). No stream: 200 with an error
     unfinished       the body ends cleanly without a sign that the answer is finished
     late-error[=FORM]  an error after the finish
-    length           the limit of tokens ends the answer
+    filtered         the content filter ends the answer
     length           the token limit ends the answer
-  Who has the fault:
+
   Which calls have the fault:
     first=N          the first N calls to this exact name, script included; later ones get a good answer
     rate=P           this share of the calls, from 0 to 1, at random
-  What a dialect cannot do, and what is no step, is answered with 400 and the step.
+
   A step that is unknown, or impossible in the dialect, is answered with 400 and the name of the step.
+
 ANSWERS
-  The text with the number n, from 1, begins with \"n: \", so that loss and repetition show. Without size it is
   Text number n, from 1, begins with \"n: \", so that lost and repeated texts can be seen. Without size it is
-  \"n: SENTENCE \" with one of five sentences in turn, in several alphabets and with emoji. Usage is always the same: 125
-  prompt tokens (6 text, 119 audio), 7 for each text, 5 for each thought.
-WHAT IT SERVES
-  ENDPOINTS
+  \"n: SENTENCE \" with one of five sentences in turn, in several alphabets and with emoji. Usage is always the same:
+  125 prompt tokens (6 text, 119 audio), 7 for each text, 5 for each thought.
+
+ENDPOINTS
+  POST /v1beta/models/MODEL:generateContent and :streamGenerateContent, with and without ?alt=sse
   POST /v1/chat/completions, /v1/audio/transcriptions
-  GET /stats       what was counted: calls, faults, clients that left early, calls by the model's name
   GET /stats       counters: calls, faults, clients that disconnected early, calls per model name
   POST /stats/reset  sets the counters to zero; first=N counts from the start again
-  Requests are checked as the real ones check them: key, JSON or form, fields, audio and its base64; up to 64 MiB.
+
   Requests are checked as the real providers check them: key, JSON or form, fields, audio and its base64; up to 64 MiB.
   SIGTERM and SIGINT stop the server at once.
+
 EXAMPLE
   hearken fake-upstream --script '503=2' --rate 0.2
 

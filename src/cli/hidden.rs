@@ -5,8 +5,7 @@ use std::io::{self, Write as _};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// Hides what is typed on the terminal of standard input until it is dropped. Every way out must drop it, or the
-/// terminal
-/// stays like that.
+/// terminal stays like that.
 pub(super) struct Hidden {
     before: Termios,
 }

@@ -71,7 +71,7 @@ impl Interrupts {
     }
 }
 
-/// Returns true if a process ignores SIGHUP, read from Linux' description of it: the first signal is the lowest bit of
+/// Returns true if a process ignores SIGHUP, read from Linux's description of it: the first signal is the lowest bit of
 /// its set of ignored signals.
 fn ignores_hangup(about: &str) -> bool {
     let set = about.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -193,8 +193,8 @@ fn made(config: &Config) -> String {
     let directory = &config.data_dir;
     let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
     format!(
-        "the data directory {} did not exist, so it was created; the key is valid for a server that is started with it. If you \
-         meant another directory, name it with --data-dir, --config or HEARKEN_DATA_DIR",
+        "the data directory {} did not exist, so it was created; the key is valid for a server that is started with \
+         it. If you meant another directory, name it with --data-dir, --config or HEARKEN_DATA_DIR",
         directory.display()
     )
 }

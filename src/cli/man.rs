@@ -8,19 +8,19 @@ use clap_mangen::Man;
 
 use super::{FAILED, USAGE, complain, print_bytes};
 
-/// What `--help` says below the options.
+/// The text below the options in `--help`.
 const HELP: &str = "\
 To install the pages for the current user:
   mkdir -p ~/.local/share/man/man1
   hearken man > ~/.local/share/man/man1/hearken.1
   hearken man submit > ~/.local/share/man/man1/hearken-submit.1
 
-To read one without installing it:  hearken man | man -l -";
+To read a page without installing it:  hearken man | man -l -";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// The command that the page describes, as in `submit` or `keys create`; without one: the program
+    /// Command that the page describes, as in `submit` or `keys create` [default: the program]
     #[arg(value_name = "COMMAND")]
     path: Vec<String>,
 }

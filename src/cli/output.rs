@@ -1,8 +1,7 @@
 //! Checks of standard output, for commands whose output must not be lost.
 //!
 //! If standard output was closed before the start (`>&-`), Rust's runtime opens the null device in its place, for
-//! reading
-//! and writing. Writing to it always succeeds, so only the descriptor reveals it.
+//! reading and writing. Writing to it always succeeds, so only the descriptor reveals it.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -24,8 +23,7 @@ pub(super) fn is_discarded() -> bool {
 }
 
 /// Returns true if standard output was closed, as far as the program can know. A shell opens `>/dev/null`, which its
-/// user
-/// has chosen, for writing only; some programs open it for reading and writing for the commands that they start.
+/// user has chosen, for writing only; some programs open it for reading and writing for the commands that they start.
 pub(super) fn is_closed() -> bool {
     let is_read = fcntl_getfl(io::stdout()).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
     is_read && is_discarded()

@@ -100,8 +100,8 @@ fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
             is_hidden = false;
             if take_back(&data_dir).await {
                 tracing::warn!(
-                    "the first API key was revoked, because standard output could not be written to; create another with \
-                    `hearken keys create NAME`"
+                    "the first API key was revoked, because standard output could not be written to; create another \
+                     with `hearken keys create NAME`"
                 );
             }
         }
@@ -164,8 +164,8 @@ pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Resul
     for key in &config.keys {
         if let Some(KeyRecord { name, .. }) = stored.iter().find(|stored| stored.hash == key.hash) {
             let problem = format!(
-                "the configuration's API key {:?} is also stored in {}, under the name {name:?}; remove it from the configuration, \
-                or revoke the stored one with `hearken keys revoke {} --data-dir {}`",
+                "the configuration's API key {:?} is also stored in {}, under the name {name:?}; remove it from the \
+                 configuration, or revoke the stored one with `hearken keys revoke {} --data-dir {}`",
                 key.name,
                 config.data_dir.display(),
                 word(name),

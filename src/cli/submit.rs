@@ -255,7 +255,8 @@ pub(super) fn explained(problem: &Problem, url: &BaseUrl) -> String {
             "no connection to {url}: {why}; is hearken running there? Name another server with --url or HEARKEN_URL"
         ),
         Problem::Refused(refusal) if refusal.status == 401 => format!(
-            "{url} does not know this API key; create one there with `hearken keys create NAME`, then run `hearken login`"
+            "{url} does not know this API key; create one there with `hearken keys create NAME`, then run `hearken \
+             login`"
         ),
         Problem::Refused(refusal) if refusal.error.code == "not_found" && url.has_path() => format!(
             "hearken is there, but not at {url}; leave out what follows the host and port, as in \

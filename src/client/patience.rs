@@ -38,8 +38,8 @@ impl Patience {
     }
 
     /// Records data on a connection that was opened at this time. Data is not a success yet: if the connection has
-    /// lasted,
-    /// the end is postponed and the pauses stay. A server that greets every client and then closes postpones nothing.
+    /// lasted, the end is postponed and the pauses stay. A server that greets every client and then closes postpones
+    /// nothing.
     pub fn put_off(&mut self, connected: Instant) {
         if connected.elapsed() >= HOLDS {
             self.since = self.clock.now();
@@ -52,8 +52,7 @@ impl Patience {
     }
 
     /// Returns the pause before the next attempt, at least as long as `asked`; `None` if the time is over. The last
-    /// attempt
-    /// is at the end of the time, even if `asked` is longer.
+    /// attempt is at the end of the time, even if `asked` is longer.
     pub fn pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
         let left = self.bound.saturating_sub(self.clock.now().since(self.since));
         let asked = asked.unwrap_or_default();

@@ -108,8 +108,7 @@ impl Profile {
     }
 
     /// Finds the server and key. Flags take precedence over the environment, and this over the login file. The login
-    /// file's
-    /// key is only for its own server: it is not sent to another one because the URL was overridden.
+    /// file's key is only for its own server: it is not sent to another one because the URL was overridden.
     ///
     /// # Errors
     /// When no server or no key remains. An unusable login file is an error only if it is needed.

@@ -1,6 +1,5 @@
 //! A response body that plays the acts of an answer. Pauses are timers, pieces are as small as the script sets them,
-//! and
-//! the connection is closed after the last byte that the script allows.
+//! and the connection is closed after the last byte that the script allows.
 //!
 //! The server writes each piece separately, and requests the next one when the system has taken it (its write buffer
 //! is one byte long). So a cut is at the byte that the script names, not a buffer earlier.

@@ -1,8 +1,7 @@
 //! The calls of the fake upstream: which one is faulty, and the counters.
 //!
 //! One actor decides and keeps the models' names. A call that ends without a message to the actor (its body is dropped)
-//! is
-//! counted in atomics, which the actor's answers include.
+//! is counted in atomics, which the actor's answers include.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -66,8 +66,7 @@ pub struct Shape {
     /// The format of a transcription's stream.
     pub style: Option<Style>,
     /// Each part of the answer has extra content that JSON does not allow: `NaN`, half a surrogate pair. In a stream of
-    /// events,
-    /// each event is followed by others that are not part of an answer: a string, a number, words.
+    /// events, each event is followed by others that are not part of an answer: a string, a number, words.
     pub odd: bool,
     /// The body is compressed, although the request does not ask for it.
     pub gzip: bool,

@@ -14,8 +14,7 @@ const SENTENCES: [&str; 5] = [
 pub const LEAST_SIZE: usize = 16;
 
 /// Returns the text with this number, from 1. Without a `size` it is `N: SENTENCE ` with a space at its end. With one
-/// it
-/// has exactly that many bytes: the sentence repeats, is cut between two characters, and is filled up with dots.
+/// it has exactly that many bytes: the sentence repeats, is cut between two characters, and is filled up with dots.
 #[must_use]
 pub fn text(number: u64, size: Option<usize>) -> String {
     let mut text = format!("{number}: ");

@@ -1,6 +1,6 @@
 //! Decodes one part of a file from bytes to samples: finds the audio track, decodes its packets one by one to
-//! interleaved
-//! floats, skips and counts damaged ones. It measures nothing, and its only texts say why a file cannot be decoded.
+//! interleaved floats, skips and counts damaged ones. It measures nothing, and its only texts say why a file cannot be
+//! decoded.
 
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::FORMAT_ID_FLAC;
@@ -30,8 +30,7 @@ const LOUDEST: f32 = 1e5;
 /// Most samples in one packet: eight channels of FLAC.
 const LARGEST_PACKET: u64 = 1 << 19;
 /// How much longer than stated a part may last, in seconds, because some containers round. Beyond that, the statement
-/// is
-/// assumed to belong to another file.
+/// is assumed to belong to another file.
 const SLACK: f64 = 0.1;
 
 /// One part of a file while it is decoded.

@@ -1,6 +1,5 @@
 //! Loudness and peaks of the whole file (EBU R 128, ITU-R BS.1770-4). The histogram method keeps memory from growing
-//! with
-//! time. It does not know when a sound was loud.
+//! with time. It does not know when a sound was loud.
 
 use ebur128::{Channel, EbuR128, Mode};
 

@@ -1,6 +1,5 @@
 //! All meters of one file: passes each packet to every meter and collects their events. It knows nothing of decoding
-//! and
-//! of texts.
+//! and of texts.
 
 use super::levels::Levels;
 use super::loudness::Loudness;

@@ -102,10 +102,8 @@ pub(super) fn no_decoder(reader: &dyn FormatReader, container: &str) -> InspectE
 }
 
 /// Returns the error for a file whose first bytes show that it cannot be decoded, if the demuxer would not name the
-/// reason.
-/// The first packet of an Ogg stream, behind a page header of 28 bytes, holds the stream's kind. In WAVE the `fmt `
-/// chunk
-/// does, which comes first in nearly all files.
+/// reason. The first packet of an Ogg stream, behind a page header of 28 bytes, holds the stream's kind. In WAVE the
+/// `fmt ` chunk does, which comes first in nearly all files.
 pub(super) fn hopeless(source: &mut (impl Read + Seek)) -> std::io::Result<Option<InspectError>> {
     let mut head = Vec::with_capacity(46);
     source.by_ref().take(46).read_to_end(&mut head)?;

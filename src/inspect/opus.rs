@@ -32,8 +32,7 @@ pub(super) struct Opus {
 
 impl Opus {
     /// Builds the decoder that the header describes, if its channel layout is one of those in the standard. MPEG-4
-    /// files
-    /// keep the same header with its numbers in the other byte order, hence `big_endian`.
+    /// files keep the same header with its numbers in the other byte order, hence `big_endian`.
     pub(super) fn new(header: &[u8], big_endian: bool) -> Option<Self> {
         let [_, _, _, _, _, _, _, _, _, channels, _, _, _, _, _, _, gain_a, gain_b, family, layout @ ..] =
             header

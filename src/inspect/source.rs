@@ -1,7 +1,6 @@
 //! The source of the demuxer's bytes: one range of a file, shown as a file of its own. It tracks the position, ends
-//! when
-//! the inspection is stopped, and keeps the first error of the underlying source, which the demuxer would otherwise mix
-//! with its own errors. It knows no formats.
+//! when the inspection is stopped, and keeps the first error of the underlying source, which the demuxer would
+//! otherwise mix with its own errors. It knows no formats.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -33,8 +32,7 @@ impl Watch {
     }
 
     /// Returns an error if the inspection was stopped, or if the source has failed since the last call. In both cases
-    /// the
-    /// demuxer's own result says nothing about the audio.
+    /// the demuxer's own result says nothing about the audio.
     pub(super) fn check(&self) -> Result<(), InspectError> {
         if self.stop.is_stopped() {
             return Err(InspectError::Stopped);

@@ -1,6 +1,5 @@
 //! Finds speech: mixes the channels down, resamples them to 16 kHz, and lets a small voice activity detector score
-//! every
-//! 16 milliseconds; joins the scores to segments. It knows no words, no speakers and no languages.
+//! every 16 milliseconds; joins the scores to segments. It knows no words, no speakers and no languages.
 
 use earshot::Detector;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
@@ -18,8 +17,7 @@ const START: f32 = 0.5;
 /// A segment continues above this lower score, so that one weak syllable does not split it.
 const STAY: f32 = 0.35;
 /// A frame with a root mean square below this, as a part of full scale (-60 dBFS), is not speech, whatever its score.
-/// The
-/// detector goes by the spectrum, and noise in the last bit can have the spectrum of speech.
+/// The detector goes by the spectrum, and noise in the last bit can have the spectrum of speech.
 const QUIET: f32 = 0.001;
 /// A pause at least as long as this, in frames (0.3 s), ends a segment; the pause does not belong to it.
 const PAUSE: u64 = 19;

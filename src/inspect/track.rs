@@ -1,6 +1,5 @@
 //! Chooses the track of a file to measure: the first audio track that can be decoded, with its decoder and the quirks
-//! of
-//! its container that the decoding needs to know. It reads no packets.
+//! of its container that the decoding needs to know. It reads no packets.
 
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};

@@ -83,8 +83,7 @@ pub(super) async fn models(server: &Server, progress: &Progress) -> Result<Vec<S
 }
 
 /// Sends a submit until it is accepted, or refused permanently. Once it is no longer `wanted`, it is sent again only if
-/// it
-/// may have been accepted, because the reply contains its id.
+/// it may have been accepted, because the reply contains its id.
 pub(super) async fn send(
     server: &Server,
     progress: &Progress,

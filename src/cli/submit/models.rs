@@ -9,8 +9,7 @@ const NO_MODEL: &str = "this key may use no named model";
 
 impl Session<'_> {
     /// Returns the models that the key may use. The request is always made: it reveals a missing server or an unknown
-    /// key
-    /// before a large upload, which would otherwise fail as a cut connection.
+    /// key before a large upload, which would otherwise fail as a cut connection.
     pub(super) async fn models(&mut self) -> Result<Vec<String>, Ending> {
         match self.interrupts.unless(calls::models(self.server, self.progress)).await {
             Ok(Ok(models)) => Ok(models),

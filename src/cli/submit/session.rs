@@ -61,10 +61,8 @@ pub(super) struct Session<'a> {
 
 impl Session<'_> {
     /// Submits a task, and follows it until it ends; with `detached` only until it is accepted. If the question names
-    /// no
-    /// model, the only available one is used; `typed` is the command line without the model. `piped` is the line for
-    /// audio
-    /// that only this machine's network can reach.
+    /// no model, the only available one is used; `typed` is the command line without the model. `piped` is the line for
+    /// audio that only this machine's network can reach.
     pub(super) async fn submit(
         mut self,
         audio: Audio,

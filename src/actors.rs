@@ -1,6 +1,6 @@
-//! The actors, and [`Tasks`], the typed handle through which all other rooms speak to them.
+//! The actors, and [`Tasks`], the typed handle through which all other modules use them.
 //!
-//! Whether an answer came from a living actor or from the store is a secret of this folder.
+//! Only this folder knows whether an answer came from a live actor or from the store.
 
 mod dispatcher;
 mod limits;
@@ -20,5 +20,5 @@ pub use submit::{CallerGone, Submitted};
 pub use task::TaskSettings;
 pub use tasks::Tasks;
 
-/// Most audio that a running task keeps in memory, in bytes: reading a file takes longer than it does.
+/// Most audio that a running task keeps in memory, in bytes. Audio from a file takes longer to read than audio in memory.
 pub const HELD_BYTES: usize = 64 * 1024;

@@ -1,5 +1,5 @@
-//! [`Dispatcher`]: the actor that gives out slots. Who gets one when is decided by the [`Queue`], a pure value; this actor
-//! owns it, hands out [`Permit`]s and takes them back.
+//! [`Dispatcher`]: the actor that gives out slots. The [`Queue`], a pure value, decides which task gets a slot and
+//! when. This actor owns the queue, hands out [`Permit`]s and takes them back.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,11 +17,11 @@ use crate::metrics::QueueLevels;
 use crate::secret::KeyHash;
 use crate::upstream::Hold;
 
-/// Messages that may wait for the dispatcher; beyond, senders wait.
+/// Messages that may wait for the dispatcher. When that many wait, further senders wait.
 const MAILBOX: usize = 1024;
 
-/// Permission to run at a channel. The slot is given back when the permit and every [`Hold`] on it are dropped,
-/// whatever happened to the task.
+/// Permission to run at a channel. The slot is given back when the permit and every [`Hold`] on it are dropped, however
+/// the task ended.
 #[derive(Debug)]
 pub struct Permit {
     channel: Arc<Channel>,
@@ -30,48 +30,49 @@ pub struct Permit {
     taken: Arc<Taken>,
 }
 
-/// A slot that is taken; dropping it gives the slot back.
+/// A slot that is taken. Dropping it gives the slot back.
 #[derive(Debug)]
 struct Taken {
     slot: Slot,
     back: Back,
 }
 
-/// A slot that nobody needs any more.
+/// A slot that is no longer needed.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     key: KeyHash,
     place: usize,
 }
 
-/// The way back to the dispatcher.
+/// The senders that return slots and tickets to the dispatcher.
 #[derive(Debug, Clone)]
 struct Back {
-    /// Has room for every slot that there is.
+    /// Has room for every slot.
     slots: mpsc::Sender<Slot>,
-    /// Of those who have left the line. Whoever finds no room here is found to be gone when its turn comes.
+    /// Tickets of tasks that have left the queue. A ticket that finds no room here is recognised as gone when its turn
+    /// comes.
     left: mpsc::Sender<Ticket>,
 }
 
 impl Permit {
-    /// Where to run.
+    /// Returns the channel to run at.
     #[must_use]
     pub fn channel(&self) -> &Arc<Channel> {
         &self.channel
     }
 
-    /// The right to be the channel's probe, if this is it and it was not used yet.
+    /// Returns the right to be the channel's probe, if this permit has it and it was not used yet.
     pub fn take_probe(&mut self) -> Option<Probe> {
         self.probe.take()
     }
 
-    /// Keeps the task's place among those of its key where it asks for another permit.
+    /// Returns the ticket that keeps the task's place among those of its key when it requests another permit.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         self.ticket
     }
 
-    /// Keeps the slot taken, also when the permit is dropped: for work that cannot end at once.
+    /// Keeps the slot taken, even after the permit is dropped: for work that cannot end at once.
     #[must_use]
     pub fn hold(&self) -> Hold {
         Hold::new(Arc::<Taken>::clone(&self.taken))
@@ -80,13 +81,13 @@ impl Permit {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        // A dispatcher that is gone has none to give.
+        // If the dispatcher is gone, it has no slots to give out either.
         let _ = self.back.slots.try_send(self.slot);
     }
 }
 
-/// A place in the line for a permit: resolves to one, or to nothing when the server drains first. Leaving the line is
-/// dropping it.
+/// A place in the queue for a permit. It resolves to a permit, or to `None` if the server drains first. Dropping it
+/// leaves the queue.
 #[derive(Debug)]
 pub struct Turn {
     permit: oneshot::Receiver<Permit>,
@@ -104,7 +105,7 @@ impl Future for Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // Whoever had its turn has left the line by that.
+        // A task that had its turn has already left the queue.
         if !self.permit.is_terminated() {
             let _ = self.back.left.try_send(self.ticket);
         }
@@ -114,47 +115,48 @@ impl Drop for Turn {
 /// How a task gets its permit to run.
 #[derive(Debug)]
 pub enum Admission {
-    /// It has one.
+    /// The task has a permit.
     Now(Permit),
-    /// It waits for one.
+    /// The task waits for a permit.
     Line(Turn),
 }
 
-/// Who asks for a permit.
+/// Tells whether a request for a permit comes from a new submit or from an accepted task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// A submit: it is refused where too many wait already.
+    /// A submit. It is refused if too many tasks wait already.
     New,
-    /// A task that was accepted before, in an earlier process or to run at another channel: it waits whoever else does.
+    /// A task that was accepted before: by an earlier process, or for another channel. It waits however many others
+    /// wait.
     Accepted,
 }
 
-/// Ask for a permit.
+/// Requests a permit.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Admission, Failure>")]
 pub struct Admit {
-    /// For whom, and where.
+    /// The task and the channels that it may use.
     pub applicant: Applicant,
-    /// Who asks.
+    /// Where the request comes from.
     pub standing: Standing,
 }
 
-/// Give out no more permits: who waits now waits in vain.
+/// Stops giving out permits. Tasks that wait now get none.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Close;
 
-/// Tell who has a slot and who waits, and how many may wait.
+/// Returns how many tasks have a slot, how many wait, and how many may wait.
 #[derive(Debug, Message)]
 #[rtype(result = "(QueueLevels, usize)")]
 pub struct Tell;
 
-/// How often somebody looks whether channels have begun to rest or ceased to, where nothing else happens.
+/// How often the dispatcher checks whether channels have begun or ended a rest when no other event triggers the check.
 const LOOK: Duration = Duration::from_millis(500);
-/// As many messages about those who left the line may wait.
+/// Most tickets of tasks that left the queue which may wait for the dispatcher.
 const MOST_LEFT: usize = 1 << 16;
 
-/// The actor that knows all slots.
+/// The actor that owns all slots.
 #[derive(Debug)]
 pub struct Dispatcher {
     queue: Queue<oneshot::Sender<Permit>>,
@@ -168,7 +170,7 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher of the channels' slots, before whom at most so many submits may wait.
+    /// Creates a dispatcher of the channels' slots. At most `most_waiting` submits may wait.
     #[must_use]
     pub fn new(channels: &Channels, most_waiting: usize) -> Self {
         let queue = Queue::new(channels);
@@ -194,7 +196,7 @@ impl Dispatcher {
     fn hand_out(&mut self, granted: Vec<(oneshot::Sender<Permit>, Grant)>, now: Instant) {
         for (waiter, grant) in granted {
             self.pace.turn(now);
-            // Who has left drops the permit, which comes back.
+            // If the waiting task has left, its permit is dropped and comes back.
             let _ = waiter.send(self.permit(grant));
         }
     }
@@ -221,8 +223,8 @@ impl Dispatcher {
             return Err(Failure::shutting_down());
         }
         self.settle(now);
-        // Each who moves to another channel leaves a slot to somebody new, who may move as well: they wait in a line
-        // that would have no end.
+        // Each task that moves to another channel leaves a slot to a new task, which may move as well. Without this
+        // limit the queue of moved tasks would grow without end.
         if standing == Standing::New && self.queue.moved() > self.queue.slots() {
             return Err(self.refusal(now));
         }
@@ -252,7 +254,7 @@ impl Actor for Dispatcher {
     }
 }
 
-/// Takes back what is given back, as long as the dispatcher lives.
+/// Takes back slots and tickets as long as the dispatcher lives.
 struct TakingBack;
 
 impl ActorFuture<Dispatcher> for TakingBack {
@@ -278,7 +280,7 @@ impl Handler<Admit> for Dispatcher {
     type Result = Result<Admission, Failure>;
 
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) -> Self::Result {
-        // Who saw a task end shall find its slot free, or its place.
+        // A client that saw a task end must find its slot, or its place in the queue, free.
         while let Ok(ticket) = self.left.try_recv() {
             self.queue.leave(ticket);
         }
@@ -306,7 +308,7 @@ impl Handler<Tell> for Dispatcher {
     }
 }
 
-/// Waits for a permit, however it comes; nothing where the server drains.
+/// Waits for a permit. Returns `None` if the server drains.
 pub(super) async fn permit(dispatcher: Addr<Dispatcher>, applicant: Applicant) -> Option<Permit> {
     match dispatcher.send(Admit { applicant, standing: Standing::Accepted }).await {
         Ok(Ok(Admission::Now(permit))) => Some(permit),

@@ -5,18 +5,18 @@ use serde::Deserialize;
 use crate::channel::MOST_TASKS;
 use crate::setting::{Keys, Problem, Section};
 
-/// The bounds of the tasks of this process.
+/// Limits of the tasks of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskLimits {
-    /// Most tasks that wait for a slot.
+    /// Most tasks that may wait for a slot.
     pub max_pending_tasks: usize,
-    /// Most bytes that one task's answer and frames may take in memory.
+    /// Most bytes of memory that one task's answer and frames may take.
     pub max_answer_bytes: usize,
-    /// Most memory for the frames of streams that have ended, in bytes; beyond it they are read from the disk.
+    /// Most memory for the frames of streams that have ended, in bytes. Frames beyond it are read from the disk.
     pub max_stream_memory_bytes: usize,
 }
 
-/// Those keys of `[limits]`, as they may be written.
+/// The same keys of `[limits]` as they appear in the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskKeys {
@@ -33,7 +33,7 @@ impl TaskKeys {
     /// Checks the keys.
     ///
     /// # Errors
-    /// [`Problem`] with the first value that is wrong.
+    /// [`Problem`] with the first value that is not valid.
     pub fn checked(self, at: &Section<'_>) -> Result<TaskLimits, Problem> {
         Ok(TaskLimits {
             max_pending_tasks: self.max_pending_tasks.unwrap_or(10_000).min(MOST_TASKS),

@@ -1,4 +1,4 @@
-//! What earlier processes left unfinished is taken up again, before new work is.
+//! Resumes the tasks that earlier processes left unfinished, before the server accepts new ones.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::keys::{Allowance, KeyLimits, Keyring};
 use crate::store::{Journalled, Store, StoreError, Unfinished};
 use crate::task::{TaskId, interrupted_damaged_stream};
 
-/// How many tasks were taken up.
+/// Numbers of tasks that were taken up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TakenUp {
-    /// Those that run, again or for the first time.
+    /// Tasks that run, again or for the first time.
     pub run: usize,
-    /// Those that end, because some of their answer was seen or they cannot run.
+    /// Tasks that end, because a client saw part of their answer or because they cannot run.
     pub end: usize,
 }
 
-/// Takes up all unfinished tasks of the store, the oldest first.
+/// Takes up all unfinished tasks of the store, oldest first.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -39,7 +39,7 @@ pub async fn take_up(
         last = Some((task.created, task.id.clone()));
         for left in page {
             let key = keys.by_hash(&left.task.owner);
-            // The key was revoked: what was accepted under it runs all the same.
+            // The key was revoked. A task that was accepted under it still runs.
             let unlimited = || Arc::new(Allowance::new(KeyLimits::default()));
             let allowance = key.as_ref().map_or_else(unlimited, |key| Arc::clone(&key.allowance));
             let key_name = key.map(|key| key.name.clone()).unwrap_or_default();
@@ -60,15 +60,15 @@ pub async fn take_up(
     }
 }
 
-/// What of the task's stream can be read. One journal that cannot be must not keep the others' tasks from running.
+/// Returns the readable part of the task's stream. One unreadable journal must not keep other tasks from running.
 async fn chunks(store: &Store, id: &TaskId) -> Journalled {
     let journalled = store.chunks(id.clone()).await.unwrap_or_else(|err| {
-        tracing::error!(task_id = %id, %err, "the chunks of an interrupted task are lost");
+        tracing::error!(task_id = %id, %err, "the chunks of an interrupted task cannot be read");
         Journalled { entries: Vec::new(), is_whole: false }
     });
     if !journalled.is_whole {
         let kept = journalled.entries.len();
-        tracing::error!(task_id = %id, kept, "the journal of an interrupted task is not as it was written");
+        tracing::error!(task_id = %id, kept, "the journal of an interrupted task is damaged");
     }
     journalled
 }

@@ -1,4 +1,4 @@
-//! [`Registry`]: the actor that maps task ids to addresses. It accepts, starts, finds, forgets and drains.
+//! [`Registry`]: the actor that maps task ids to addresses. It accepts, starts, finds and forgets tasks, and it drains.
 
 mod acceptance;
 mod cold;
@@ -34,18 +34,18 @@ use crate::store::Store;
 use crate::task::{ChunkLog, LogHandle, LogReader, Task, TaskId, Timeline, Timestamp};
 use cold::ColdLogs;
 use drain::Service;
-use streams::Reading;
+use streams::PendingReplay;
 
-/// A task's actor is gone.
+/// Reports that a task's actor is gone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Departed {
     id: TaskId,
-    /// What it left behind; `None` where it was never made.
+    /// What the actor left behind; `None` if the actor was never created.
     left: Option<Departure>,
 }
 
-/// Messages that may wait for the registry; beyond, senders wait.
+/// Messages that may wait for the registry. When that many wait, further senders wait.
 const MAILBOX: usize = 1024;
 
 /// A task that has an actor.
@@ -57,35 +57,37 @@ struct Living {
     generation: Generation,
 }
 
-/// Which actor of a task one is in this process.
+/// Which of a task's actors in this process an actor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Generation {
-    /// The first one in this process.
+    /// The first actor in this process.
     First,
-    /// The one that ends the task because the first one has crashed.
+    /// The actor that ends the task because the first one has crashed.
     Successor,
 }
 
-/// The actor that knows all tasks that have one, and the streams of those that had one.
+/// The actor that knows all tasks that have an actor, and the kept streams of tasks that had one.
 #[derive(Debug)]
 pub struct Registry {
     tasks: HashMap<TaskId, Living>,
     cold: ColdLogs,
-    /// Waits until the next of them is to be forgotten, which is at this moment.
+    /// Waits until the next kept stream expires, which is at this moment.
     expiry: Option<(Instant, SpawnHandle)>,
-    /// Tasks that are being written to the store. Once one is there it can be known, by the list or by its
-    /// `Idempotency-Key`, before it is started; who looks for it meanwhile waits until the sender is dropped.
+    /// Tasks that are being written to the store. Once a task is in the store, a client can learn of it before it is
+    /// started: from the list, or by its `Idempotency-Key`. A client that looks for it then waits until the sender is
+    /// dropped.
     accepting: HashMap<TaskId, watch::Receiver<()>>,
-    readings: HashMap<(TaskId, KeyHash), Reading>,
+    readings: HashMap<(TaskId, KeyHash), PendingReplay>,
     settings: Arc<TaskSettings>,
-    /// Task actors live here and not with the HTTP workers, whom they must outlive during a drain.
+    /// Task actors run here and not on the threads of the HTTP workers, because they must outlive the workers during a
+    /// drain.
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: usize,
     service: Service,
 }
 
 impl Registry {
-    /// A registry that starts its tasks on the given arbiters, of which there must be at least one.
+    /// Creates a registry that starts its tasks on the given arbiters. There must be at least one.
     #[must_use]
     pub fn new(settings: TaskSettings, arbiters: Vec<ArbiterHandle>) -> Self {
         Self {
@@ -105,7 +107,7 @@ impl Registry {
         &self.settings.store
     }
 
-    /// Asks for a permit, at this moment: what is returned only waits for the reply.
+    /// Sends a request for a permit now. The returned future only waits for the reply.
     fn admit(
         &self,
         key: KeyHash,
@@ -118,7 +120,7 @@ impl Registry {
         self.settings.dispatcher.send(Admit { applicant, standing })
     }
 
-    /// Where the next task's actor is to live.
+    /// Returns where the next task's actor will run.
     fn site(&mut self) -> Option<Site> {
         let place = self.next_arbiter;
         let arbiter = self.arbiters.get(place)?.clone();
@@ -133,10 +135,11 @@ impl Registry {
         }
     }
 
-    /// From here on the task can be found.
+    /// Registers a started task. From here on it can be found.
     fn introduce(&mut self, launched: Launched, generation: Generation, ctx: &mut Context<Self>) {
         let Launched { task, actor, log, departed } = launched;
-        // A task that was being accepted meanwhile is told now. A mailbox that is new has room.
+        // The service may have begun to drain while the task was being accepted. A new mailbox has room for this
+        // message.
         match self.service {
             Service::Open { .. } => {}
             Service::Draining => drop(actor.try_send(Draining)),
@@ -152,26 +155,26 @@ impl Registry {
         tracing::error!(task_id = %id, again = generation == Generation::Successor, "the task's actor crashed");
         self.settings.metrics.crashed();
         if log.mark().is_final() {
-            // The store tells of it from now on.
+            // From now on the store answers requests for this task.
         } else if generation == Generation::Successor {
-            // Ending it is what crashes: readers break off, and the next start ends it.
+            // Ending the task is what crashes. Its readers' streams end early, and the next start ends the task.
             ChunkLog::take_over(log).park();
         } else {
-            // Nothing is known of an actor that crashed before it was made.
+            // Nothing is known of an actor that crashed before it was created.
             let timeline = timeline.unwrap_or_else(|| Timeline::begun(task.created));
             self.start(TaskParts::crashed(task, log, timeline), Generation::Successor, ctx);
         }
     }
 }
 
-/// Tells the registry when a task departs. What waits for that is no future of the registry's own: an actor polls all of
-/// those each time that it wakes, and there are many tasks.
+/// Notifies the registry when a task's actor departs. This is a separate future, not one of the registry's own: an
+/// actor polls all of its own futures on each wake-up, and there are many tasks.
 fn expect_departure(id: TaskId, departed: oneshot::Receiver<Departure>, ctx: &mut Context<Registry>) {
     let registry = ctx.address().downgrade();
     actix_rt::spawn(async move {
-        // Dropped without a word: it was never made.
+        // Dropped without a value: the actor was never created.
         let left = departed.await.ok();
-        // A registry that is gone has nobody to forget.
+        // If the registry is gone, there is nothing to forget.
         if let Some(registry) = registry.upgrade() {
             let _ = registry.send(Departed { id, left }).await;
         }
@@ -189,9 +192,9 @@ impl Actor for Registry {
 impl Handler<Accept> for Registry {
     type Result = ResponseFuture<Result<LogReader, Failure>>;
 
-    /// From admission to start this runs here and not in the request's handler: a client that leaves in
-    /// between must not leave a task behind that is durable and never runs. It is no future of the registry's own,
-    /// either: an actor polls all of those each time that it wakes, and many submits wait for the disk together.
+    /// Runs from admission to start, here and not in the request's handler. A client that disconnects in between must
+    /// not leave behind a task that is durable and never runs. The future is not one of the registry's own either: an
+    /// actor polls all of its own futures on each wake-up, and many submits wait for the disk at the same time.
     fn handle(&mut self, Accept(new): Accept, ctx: &mut Self::Context) -> Self::Result {
         let Some(site) = self.site().filter(|_| self.service.is_open()) else {
             return Box::pin(std::future::ready(Err(Failure::shutting_down())));
@@ -199,7 +202,7 @@ impl Handler<Accept> for Registry {
         let id = new.task.id.clone();
         let (settled, accepting) = watch::channel(());
         self.accepting.insert(id.clone(), accepting);
-        // Asked here, so that those who come one after the other stand in line so.
+        // Requested here, so that tasks queue in the order of their submits.
         let admitted = self.admit(new.task.owner, &new.allowance, new.candidates.clone(), Standing::New);
         let registry = ctx.address();
         Box::pin(async move {
@@ -211,7 +214,7 @@ impl Handler<Accept> for Registry {
     }
 }
 
-/// A submit is accepted, and its task has an actor; or it is not.
+/// Reports whether a submit was accepted. If so, its task has an actor.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<LogReader, Failure>")]
 struct Settle {
@@ -251,7 +254,7 @@ impl Handler<TakeUp> for Registry {
                 let most_running = allowance.limits().max_running_tasks;
                 let audio = audio.into_iter().map(TaskAudio::Kept).collect();
                 Box::pin(admitted.into_actor(self).map(move |admitted, registry, ctx| {
-                    // The server drains before the task has begun: the next start finds it as it is.
+                    // The server drains before the task has begun. The next start finds the task as it is.
                     let Ok(Ok(admission)) = admitted else { return };
                     let work = Work { audio, candidates, most_running, admission, record: RunRecord::Due };
                     let parts = TaskParts::left_over(left, key_name, Vec::new(), Job::Run(work));
@@ -282,7 +285,7 @@ impl Handler<Find> for Registry {
         let accepting = self.accepting.get(&id).cloned();
         let settled = async move {
             if let Some(mut accepting) = accepting {
-                // Nothing is ever sent: this ends with its sender.
+                // Nothing is ever sent. This ends when the sender is dropped.
                 let _ = accepting.changed().await;
             }
         };

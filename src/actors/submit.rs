@@ -1,4 +1,5 @@
-//! The way of a submit behind the door: which task it is, which channels may serve it, and what its caller can then wait for.
+//! Handles a submit after the HTTP layer: which task it is, which channels may serve it, and what its caller can wait
+//! for.
 
 use std::sync::Arc;
 
@@ -19,12 +20,14 @@ use crate::task::{
 use crate::wire::path;
 use crate::wire::trace_context::TraceContext;
 
-/// Resolves when the caller of a blocking call waits no more: with [`Answered`], or with an error when it has left.
+/// Resolves when the caller of a blocking call no longer waits: with [`Answered`], or with an error when it has
+/// disconnected.
 pub type CallerGone = oneshot::Receiver<Answered>;
-/// Held for the caller of a blocking call. Dropping it cancels the task, unless it has said that the call is answered.
+/// Held for the caller of a blocking call. Dropping it cancels the task, unless [`Answered`] was sent before.
 type CancelOnDrop = oneshot::Sender<Answered>;
 
-/// Says that a blocking call has its answer. Where that is only that the task cannot be recorded yet, the task goes on.
+/// Signals that a blocking call has its answer. If the answer is only that the task cannot be recorded yet, the task
+/// goes on.
 #[derive(Debug)]
 pub struct Answered;
 
@@ -37,9 +40,9 @@ pub(super) struct Accepted {
     pub(super) log: LogReader,
 }
 
-/// What a submit came to: a new task, or the one that an earlier submit with the same `Idempotency-Key` has started.
+/// The result of a submit: a new task, or the one that an earlier submit with the same `Idempotency-Key` has started.
 ///
-/// Dropping it means that the caller leaves. That cancels a new task of a blocking call, and no other.
+/// Dropping it means that the caller disconnects. That cancels a new task of a blocking call, and no other task.
 #[derive(Debug)]
 pub struct Submitted {
     tasks: Tasks,
@@ -52,13 +55,13 @@ pub struct Submitted {
 /// Which submit has started a task.
 #[derive(Debug)]
 enum Origin {
-    /// This one.
+    /// This submit.
     New {
         accepted: Box<Accepted>,
         /// Held by a blocking call.
         cancel_on_drop: Option<CancelOnDrop>,
     },
-    /// An earlier one.
+    /// An earlier submit.
     Replayed,
 }
 
@@ -92,7 +95,7 @@ impl Submitted {
         }
     }
 
-    /// Waits for the task to end and returns its state. Whatever this returns, the task goes on.
+    /// Waits for the task to end and returns its state. The task goes on whatever this returns.
     ///
     /// # Errors
     /// As [`Tasks::outcome`].
@@ -118,13 +121,13 @@ impl Submitted {
 }
 
 impl Tasks {
-    /// Starts the task that a caller submits, or finds the one that the same submit has started before. When this
+    /// Starts the task that a caller submits, or finds the one that an earlier identical submit has started. When this
     /// returns, the task is durable.
     ///
     /// # Errors
-    /// `idempotency_key_reused` when that submit had another body. `model_not_allowed`, or what [`choose`] says of the
-    /// model's channels. `queue_full`, `rate_limit_exceeded`, `idempotency_conflict`, `shutting_down`, `storage_full`,
-    /// `storage_unavailable`, or `internal_error` when the store fails at this task.
+    /// `idempotency_key_reused` if the earlier submit had another body. `model_not_allowed`, or the failure of
+    /// [`choose`] for the model's channels. `queue_full`, `rate_limit_exceeded`, `idempotency_conflict`,
+    /// `shutting_down`, `storage_full`, `storage_unavailable`, or `internal_error` if the store fails for this task.
     pub async fn submit(
         &self,
         caller: &KnownKey,
@@ -142,7 +145,7 @@ impl Tasks {
         if !caller.may_use(&question.model) {
             return Err(Failure::new(
                 ErrorCode::ModelNotAllowed,
-                format!("This API key may not use this model; GET {} lists what it may", path::MODELS),
+                format!("This API key may not use this model; GET {} lists its models", path::MODELS),
             )
             .with_param("model"));
         }
@@ -155,9 +158,9 @@ impl Tasks {
         for audio in inline().filter(|audio| contradicts_label(&audio.declared, audio.container)) {
             let (declared, found) = (&audio.declared, audio.container.mime());
             let trace_id = task.trace_id().map(display);
-            tracing::warn!(task_id = %id, trace_id, declared, found, "the audio is not what its label says");
+            tracing::warn!(task_id = %id, trace_id, declared, found, "the audio's content is not of its declared type");
         }
-        // The one place where leaving means cancelling.
+        // Only here does a disconnect cancel the task.
         let (cancel_on_drop, caller_gone) = (delivery == Delivery::Blocking).then(oneshot::channel).unzip();
         let accepted = self
             .accept(NewTask {
@@ -174,7 +177,7 @@ impl Tasks {
         Ok(Submitted { tasks, owner, id, delivery, origin })
     }
 
-    /// Makes a task durable; it runs whatever becomes of the caller.
+    /// Makes a task durable. It then runs even if the caller disconnects.
     pub(super) async fn accept(&self, new: NewTask) -> Result<Accepted, Failure> {
         let snapshot = Snapshot {
             id: new.task.id.clone(),

@@ -1,8 +1,9 @@
 //! [`TaskActor`]: owns one task's state, its upstream stream and its chunk log.
 //!
-//! What a task may do next is decided by [`Life`], a pure function: this actor tells it what happens and carries out the
-//! effects. What a running task is doing is the phase of its [calls], which holds what that takes. When the
-//! end has been announced the actor goes, and leaves the chunks to the registry; the rest is told by the store.
+//! [`Life`], a pure function, decides what a task may do next. This actor passes events to it and carries out the
+//! effects. The phase of the [calls] shows what a running task is doing, and holds what that needs. When the end has
+//! been announced, the actor stops and hands the chunks to the registry. From then on the store answers all other
+//! requests.
 
 mod calls;
 mod durable;
@@ -34,34 +35,34 @@ pub use parts::TaskSettings;
 pub(super) use parts::{Job, RunRecord, TaskAudio, TaskParts, Work};
 use publication::Publication;
 
-/// Tell the task's state.
+/// Returns the task's state.
 #[derive(Debug, Message)]
 #[rtype(result = "Snapshot")]
 pub struct Describe;
 
-/// End the task as cancelled, unless it has ended.
+/// Ends the task as cancelled, unless it has ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Cancel;
 
-/// The server begins to drain: a caller that waits for a task that will not start here need not wait.
+/// Signals that the server begins to drain. A caller that waits for a task that will not start here gets an error.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Draining;
 
-/// The server stops: a task of which something was seen ends, any other is left to the next start.
+/// Signals that the server stops. A task whose answer was partly seen ends; any other task is left to the next start.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// What a task's actor leaves behind when it goes.
+/// What a task's actor leaves behind when it stops.
 #[derive(Debug)]
 pub enum Departure {
     /// Nothing: the task has no stream.
     NoStream,
-    /// Its chunks, which stay readable.
+    /// The task's chunks, which stay readable.
     Stream(EndedStream),
-    /// It did not go as planned: it panicked. What had happened until then.
+    /// The actor panicked. The timeline holds what had happened until then.
     Crashed(Box<Timeline>),
 }
 
@@ -79,18 +80,18 @@ pub struct TaskActor {
     timeline: Timeline,
     measured: Measured,
     recipient: Recipient,
-    /// Waits for the caller to leave or to be answered, where one waits.
+    /// Waits until the caller disconnects or is answered, if a caller waits.
     leaving: Option<SpawnHandle>,
-    /// Where a running task takes its token from; it has none to give once the server drains.
+    /// Where a running task takes its token from. It has none to give once the server drains.
     running: Option<mpsc::WeakSender<Infallible>>,
-    /// Held while the task runs and records its end: a drain waits for it.
+    /// Held while the task runs and records its end. A drain waits until it is dropped.
     token: Option<mpsc::Sender<Infallible>>,
-    /// Tells the registry how this actor went.
+    /// Tells the registry how this actor ended.
     departing: Option<oneshot::Sender<Departure>>,
 }
 
 impl TaskActor {
-    /// Makes the actor and begins its job; called on the thread where the actor will live.
+    /// Creates the actor and begins its job. Called on the thread where the actor will live.
     #[must_use]
     pub fn begin(
         parts: TaskParts,
@@ -128,21 +129,23 @@ impl TaskActor {
     fn watch_caller(&self, caller_gone: CallerGone, ctx: &mut Context<Self>) -> SpawnHandle {
         let gone = caller_gone.into_actor(self);
         ctx.spawn(gone.map(|answered, task, ctx| match answered {
-            // The store still knows of this caller: what a stop makes of the task is what the next start would.
+            // The store still has this caller on record. A stop therefore does with the task what the next start would
+            // do.
             Ok(Answered) => {}
             Err(_) => task.apply(Event::CallerLeft, ctx),
         }))
     }
 
-    /// Lets the task run when it has a permit.
+    /// Runs the task when it has a permit.
     fn line_up(&mut self, Work { admission, audio, record, .. }: Work, ctx: &mut Context<Self>) {
         match admission {
             Admission::Now(permit) => self.permit_granted(permit, audio, record, Duration::ZERO, ctx),
             Admission::Line(turn) => {
-                // Not since its acceptance, which may be an earlier process': that would count how long none was there.
+                // Not counted from the acceptance: that may have been in an earlier process, and would include the time
+                // when no process ran.
                 let joined = Instant::now();
                 let waiting = turn.into_actor(self).map(move |permit, task, ctx: &mut Context<Self>| {
-                    // No permit: the server drains, and the task stays as it is for the next start.
+                    // Without a permit the server drains, and the task stays as it is for the next start.
                     if let Some(permit) = permit {
                         task.permit_granted(permit, audio, record, joined.elapsed(), ctx);
                     }
@@ -160,14 +163,14 @@ impl TaskActor {
         waited: Duration,
         ctx: &mut Context<Self>,
     ) {
-        // Without a token the server drains: what has not started does not start any more.
+        // Without a token the server drains: a task that has not started does not start any more.
         if let Some(token) = self.running.as_ref().and_then(mpsc::WeakSender::upgrade) {
             self.apply(Event::SlotGranted(Start { permit, token, audio, record, waited }), ctx);
         }
     }
 
     fn apply(&mut self, event: Event<Start>, ctx: &mut Context<Self>) {
-        // A state is taken out to be replaced; what stands in meanwhile is never seen.
+        // The state is taken out to be replaced. No code sees the placeholder.
         let (life, effect) = std::mem::replace(&mut self.life, Life::Parked).on(event);
         self.life = life;
         match effect {
@@ -189,17 +192,17 @@ impl TaskActor {
         self.apply(Event::End(Outcome::Failed(failure.into())), ctx);
     }
 
-    /// Closes the upstream connection, or leaves the line. The caller may leave from here on.
+    /// Closes the upstream connection, or leaves the queue. The caller may disconnect from here on.
     fn release(&mut self, ctx: &mut Context<Self>) {
         for running in [self.calls.end(), self.leaving.take()].into_iter().flatten() {
             ctx.cancel_future(running);
         }
     }
 
-    /// Takes what the upstream said. Returns the outcome, where that is the end.
+    /// Processes an event of the upstream. Returns the outcome if the event ends the task.
     fn take(&mut self, event: UpstreamEvent, ctx: &mut Context<Self>) -> Option<Outcome> {
         match event {
-            // It shows that the upstream works on it; no client asked to see it.
+            // It shows that the upstream works on the task, but the client did not request to see it.
             UpstreamEvent::Text(TextKind::Reasoning, _) if !self.task.question.reasoning => None,
             UpstreamEvent::Text(kind, text) => {
                 self.timeline.first_answered.get_or_insert_with(Timestamp::now);
@@ -223,14 +226,14 @@ impl TaskActor {
         }
     }
 
-    /// Returns the outcome of an answer that is larger than any may be.
+    /// Returns the failure of an answer that is larger than the limit.
     fn too_large(&self) -> Option<Outcome> {
         let most = self.settings.max_answer_bytes;
         let failure = || UpstreamError::Invalid(format!("an answer of more than {most} bytes"));
         (self.answer.held_bytes() > most).then(|| Outcome::Failed(failure().into()))
     }
 
-    /// Shows a step of progress once it is durable. One that cannot be recorded is not shown; the next one may be.
+    /// Shows a step of progress once it is durable. A step that cannot be recorded is not shown; the next one may be.
     fn remember(&self, step: Option<u8>, ctx: &mut Context<Self>) {
         let Some(step) = step else { return };
         let (store, id) = (self.settings.store.clone(), self.task.id.clone());
@@ -250,7 +253,7 @@ impl Actor for TaskActor {
 impl Drop for TaskActor {
     fn drop(&mut self) {
         if let Some(departing) = self.departing.take() {
-            // The registry is gone only when the process is.
+            // The registry is gone only when the process ends.
             let _ = departing.send(Departure::Crashed(Box::new(self.timeline.clone())));
         }
     }
@@ -291,7 +294,7 @@ impl Handler<Stop> for TaskActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        // The next start finds in the journal what this process may not have come to show.
+        // After a restart the journal may hold chunks that this process had not shown yet.
         let is_seen = !self.answer.is_unseen() || self.publication.is_waiting();
         self.apply(Event::Stop { recipient: self.recipient, is_seen }, ctx);
     }

@@ -1,4 +1,4 @@
-//! [`Tasks`]: finds a task where it is, in its actor or in the store, and asks it.
+//! [`Tasks`]: finds a task in its actor or in the store, and sends requests to it.
 
 use std::time::Duration;
 
@@ -16,16 +16,17 @@ use crate::store::{MOST_LISTED_BYTES, Store, Weighed};
 use crate::task::{Include, LAST_PROGRESS, ListQuery, LogReader, Page, Request, Snapshot, State, TaskId};
 use crate::wire::path;
 
-/// Results of at most this many bytes are read before there is a share of the memory for responses: most results are
-/// no larger, and are read once.
+/// Results of at most this many bytes are read before they have a share of the memory for responses. Most results are
+/// no larger, and are read only once.
 const READ_AT_ONCE: usize = 16 * 1024;
 
-/// What a response takes while it is made: each result as it is stored and as it is sent, and a little around it.
+/// Returns the memory that a response takes while it is made: each result as it is stored and as it is sent, plus a
+/// small overhead.
 fn cost(results: usize) -> usize {
     results.saturating_mul(2).saturating_add(4096)
 }
 
-/// When a caller of a task that a slow disk holds up may come back.
+/// After which time a caller may retry when a slow disk holds up its task.
 const STALL_RETRY: Duration = Duration::from_secs(10);
 
 /// The tasks of this server.
@@ -37,10 +38,10 @@ pub struct Tasks {
     responses: ResponseMemory,
 }
 
-/// Shows on a page what a task is now, and returns how many bytes of the room that is left it takes.
+/// Shows a task's current state on a page. Returns how many bytes of the remaining room it takes.
 ///
-/// Where a task has ended while the list was made and its result has no room, it is shown as it was just before: its
-/// actor is gone, and the store does not know each step that clients have seen.
+/// A task may have ended while the list was made, with a result that no longer fits. It is then shown as it was just
+/// before: its actor is gone, and the store does not have every step of progress that clients have seen.
 fn show_now(listed: &mut Snapshot, now: Weighed<Snapshot>, left: usize) -> usize {
     match now {
         Weighed::Light(now) if now.weight() <= left => {
@@ -55,7 +56,7 @@ fn show_now(listed: &mut Snapshot, now: Weighed<Snapshot>, left: usize) -> usize
 }
 
 impl Tasks {
-    /// Makes a handle over a running registry; `channels` are those that tasks may run on.
+    /// Creates a handle for a running registry. `channels` are those that tasks may run on.
     #[must_use]
     pub fn new(
         registry: Addr<Registry>,
@@ -66,13 +67,13 @@ impl Tasks {
         Self { registry, store, channels, responses }
     }
 
-    /// Returns the memory that what is told here takes its share of.
+    /// Returns the memory of which each response takes a share.
     #[must_use]
     pub fn responses(&self) -> &ResponseMemory {
         &self.responses
     }
 
-    /// The task's current state, with a share of the memory for responses where its result is large.
+    /// Returns the task's current state, with a share of the memory for responses if its result is large.
     ///
     /// # Errors
     /// `task_not_found`, also for another key's task; `queue_full` when there is no memory for its result.
@@ -80,7 +81,7 @@ impl Tasks {
         self.describe_with(id, owner, Include::default()).await
     }
 
-    /// Returns what [`describe`](Self::describe) does, with what is included but the request.
+    /// Returns what [`describe`](Self::describe) returns, with the included parts but without the request.
     ///
     /// # Errors
     /// As [`describe`](Self::describe).
@@ -103,7 +104,7 @@ impl Tasks {
         }
     }
 
-    /// The task's current state, unless its result is in the store and has more than `most_bytes`.
+    /// Returns the task's current state, unless its result is in the store and has more than `most_bytes`.
     async fn look(
         &self,
         id: &TaskId,
@@ -118,8 +119,8 @@ impl Tasks {
             };
             match actor.send(Describe).await {
                 Ok(snapshot) => return Ok(Weighed::Light(snapshot)),
-                // Without a timeout this is a closed mailbox: the actor retired, or it crashed and its successor will
-                // end the log.
+                // Without a timeout this is a closed mailbox: the actor has stopped, or it crashed and its successor
+                // will end the log.
                 Err(_) => {
                     log.reached_or_stalled(usize::MAX).await;
                     if let Some(found) = self.store.find(id.clone(), owner, most_bytes, segments).await? {
@@ -130,7 +131,7 @@ impl Tasks {
         }
     }
 
-    /// What was asked for with the task.
+    /// Returns the request that the task was submitted with.
     ///
     /// # Errors
     /// `task_not_found`, also for another key's task.
@@ -138,11 +139,13 @@ impl Tasks {
         self.store.request(id.clone(), owner).await?.ok_or_else(Failure::task_not_found)
     }
 
-    /// The owner's tasks, newest first, with a share of the memory for responses where their results are large. A page
-    /// whose results would have more than [`MOST_LISTED_BYTES`] together ends earlier, but not before its first task.
+    /// Returns the owner's tasks, newest first, with a share of the memory for responses if their results are large. A
+    /// page whose results would have more than [`MOST_LISTED_BYTES`] together ends earlier, but not before its first
+    /// task.
     ///
     /// # Errors
-    /// `invalid_param` where there is no task to go on after; `queue_full` when there is no memory for the results.
+    /// `invalid_param` if the task to continue after does not exist; `queue_full` if there is no memory for the
+    /// results.
     pub async fn list(&self, owner: KeyHash, query: ListQuery) -> Result<Held<Page>, Failure> {
         let (mut most_bytes, mut share) = (READ_AT_ONCE, None);
         let mut page = loop {
@@ -155,7 +158,8 @@ impl Tasks {
             })? {
                 Weighed::Light(page) => break page,
                 Weighed::Heavy(bytes) => {
-                    // The first is given back before the second is asked for: callers that wait hold nothing.
+                    // The first share is given back before the second is requested, so callers that wait hold no
+                    // memory.
                     drop(share.take());
                     most_bytes = bytes.max(MOST_LISTED_BYTES);
                     share = self.responses.share(owner, cost(most_bytes)).await?;
@@ -163,7 +167,7 @@ impl Tasks {
             }
         };
         let mut left = most_bytes.saturating_sub(page.tasks.iter().map(Snapshot::weight).sum());
-        // What has not ended is told by its actor; the store only knows how it began.
+        // The actors of tasks that have not ended return their states. The store only knows how those tasks began.
         for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
             match self.look(&task.id, owner, left, Include::default()).await {
                 Ok(now) => left -= show_now(task, now, left),
@@ -176,11 +180,11 @@ impl Tasks {
         Ok(Held { value: page, share })
     }
 
-    /// The task's state when it has ended, or when the server stops.
+    /// Returns the task's state when it has ended, or when the server stops.
     ///
     /// # Errors
-    /// `task_not_found`, also for another key's task. `storage_full` or `storage_unavailable` where the store has not been
-    /// able to record for a while what the task depends on.
+    /// `task_not_found`, also for another key's task. `storage_full` or `storage_unavailable` if the store could not
+    /// record for a while what the task depends on.
     pub async fn outcome(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
         if let Some(Located { mut log, .. }) = self.locate(id, owner).await?
             && log.reached_or_stalled(usize::MAX).await.stalled
@@ -190,12 +194,12 @@ impl Tasks {
         self.describe(id, owner).await
     }
 
-    /// Why a caller of this task is answered although the task has not come as far as the caller waits for. Nothing of the
-    /// task is lost by that, so another submit is not the way out.
+    /// Returns the failure for a caller that is answered before the task has reached the state that it waits for. The
+    /// task is not lost, so the caller should not submit it again.
     #[must_use]
     pub fn unrecorded(&self, id: &TaskId) -> Failure {
         self.stalled(format!(
-            "the state of this task cannot be recorded; GET {} tells it once it can",
+            "the state of this task cannot be recorded yet; GET {} returns it later",
             path::task(id)
         ))
         .with_retryable(false)
@@ -218,19 +222,19 @@ impl Tasks {
         }
     }
 
-    /// Waits until the task has ended, or for as long as `most`.
+    /// Waits until the task has ended, at most for `most`.
     ///
     /// # Errors
     /// `shutting_down`.
     pub async fn wait(&self, id: &TaskId, owner: KeyHash, most: Duration) -> Result<(), Failure> {
         if let Some(Located { mut log, .. }) = self.locate(id, owner).await? {
-            // Running out of time is an answer as well: the state at that moment.
+            // A timeout is not an error: the caller gets the state at that moment.
             let _ = timeout(most, log.ended()).await;
         }
         Ok(())
     }
 
-    /// A reader of the task's chunks.
+    /// Returns a reader of the task's chunks.
     ///
     /// # Errors
     /// `task_not_found`, `stream_not_enabled`, or `stream_expired` once the chunks are gone.
@@ -269,16 +273,16 @@ impl Tasks {
         })
     }
 
-    /// Ends the task as cancelled, unless it has ended; returns its state.
+    /// Ends the task as cancelled, unless it has ended. Returns its state.
     ///
     /// # Errors
-    /// `task_not_found`, also for another key's task. `storage_full` or `storage_unavailable` where the store has not been
-    /// able to record the end for a while.
+    /// `task_not_found`, also for another key's task. `storage_full` or `storage_unavailable` if the store could not
+    /// record the end for a while.
     pub async fn cancel(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
         if let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? {
             if actor.send(Cancel).await.is_ok() {
-                // Also one that is left to the next start is ended by this: a client that is told that the task is
-                // cancelled must not find it running there.
+                // This also ends a task that was left to the next start: after the client was told that the task is
+                // cancelled, it must not find the task running after a restart.
                 if log.concluded_or_stalled().await.stalled {
                     return Err(self.stalled(
                         "the task was stopped, and its end cannot be recorded; repeat the cancel later"
@@ -286,14 +290,14 @@ impl Tasks {
                     ));
                 }
             } else {
-                // A closed mailbox is a task that has ended or is about to, or one that crashes whatever is done.
+                // A closed mailbox means that the task has ended, is about to end, or crashes whatever is done.
                 log.reached_or_stalled(usize::MAX).await;
             }
         }
         self.describe(id, owner).await
     }
 
-    /// Returns if the server takes new tasks. Waits for no disk.
+    /// Returns `Ok` if the server takes new tasks. Does not wait for the disk.
     ///
     /// # Errors
     /// `shutting_down`, or `storage_full` or `storage_unavailable` while the store does not work.
@@ -304,13 +308,13 @@ impl Tasks {
         self.store.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
     }
 
-    /// Returns which tasks run and which wait; `None` where the registry is gone.
+    /// Returns which tasks run and which wait; `None` if the registry is gone.
     pub async fn levels(&self) -> Option<TaskLevels> {
         self.ask_registry(Tell).await.ok().flatten()
     }
 
-    /// Takes no new tasks and starts none that wait; returns when those that run have ended, or when `most`
-    /// has passed and they were stopped. What has not ended then is left to the next start.
+    /// Takes no new tasks and starts none that wait. Returns when the running tasks have ended, or when `most` has
+    /// passed and they were stopped. Tasks that have not ended by then are left to the next start.
     pub async fn drain(&self, most: Duration) {
         let _ = self.ask_registry(Drain { most }).await;
     }
@@ -319,7 +323,7 @@ impl Tasks {
         self.ask_registry(Find { id: id.clone(), owner }).await
     }
 
-    /// The registry's mailbox closes only when the process is about to end.
+    /// Sends a message to the registry. The registry's mailbox closes only when the process is about to end.
     pub(super) async fn ask_registry<M>(&self, message: M) -> Result<M::Result, Failure>
     where
         M: actix::Message + Send + 'static,
@@ -347,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_ends_while_a_list_is_made_does_not_fall_back() {
+    fn a_task_that_ends_while_a_list_is_made_keeps_its_progress() {
         let ended = || snapshot(State::Completed(Completion::stored(r#"{"a":1}"#.to_owned(), None).unwrap()));
         let weight = ended().weight();
         for (now, left) in [(Weighed::Light(ended()), weight - 1), (Weighed::Heavy(weight), weight)] {

@@ -566,7 +566,7 @@ fn an_interrupted_stream_ends_with_an_error_before_journal_damage() {
         assert_eq!((&error["code"], &end.json()["error"]), (&json!("task_interrupted"), &error), "{end:?}");
         assert_eq!(error["message"].as_str().unwrap().contains("damaged on its disk"), said, "{error}");
     }
-    hearken.log_line("the journal of an interrupted task is not as it was written");
+    hearken.log_line("the journal of an interrupted task is damaged");
     // From now on, the stream always has this beginning.
     hearken.crash();
     assert_eq!(content(&hearken.stream(&ids[0]).rest()), "first ");

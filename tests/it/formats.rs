@@ -155,7 +155,7 @@ fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
             assert!(part["data"] == base64(&bytes), "{case}: other bytes");
             let note = || {
                 let log = hearken.log();
-                let told = |line: &&str| line.contains(&id) && line.contains("not what its label says");
+                let told = |line: &&str| line.contains(&id) && line.contains("not of its declared type");
                 log.lines().find(told).map(str::to_owned)
             };
             if contradicts {

@@ -1,7 +1,7 @@
-//! The way of a submit from its admission to the actor of a task that is durable.
+//! Takes a submit from its admission to the actor of a durable task.
 //!
-//! The actor is launched when the store has the task, so no upstream is asked for a task that a crash could lose. A task
-//! that has its permit is recorded with its run, and its actor calls at once.
+//! The actor is launched only once the store has the task, so no call is made for a task that a crash could lose. A
+//! task that has its permit is recorded together with its run, and its actor calls the upstream at once.
 
 use std::sync::Arc;
 
@@ -21,14 +21,15 @@ use crate::task::{Recipient, Timeline, Timestamp};
 /// Makes a task durable, once it is admitted, and gives it an actor.
 ///
 /// # Errors
-/// Why it is not accepted. What the store keeps of it then is said in its [promises](crate::store::TaskStore::accept).
+/// Why the task is not accepted. The [store's promises](crate::store::TaskStore::accept) define what the store keeps of
+/// it then.
 pub(super) async fn accept(
     new: NewTask,
     admitted: Request<Dispatcher, Admit>,
     site: Site,
 ) -> Result<Launched, Failure> {
     let admission = admitted.await.map_err(|_| Failure::shutting_down())??;
-    // Last: a submit that is refused uses up nothing of its key's rate.
+    // Last, so that a refused submit uses up nothing of its key's rate.
     new.allowance.spend()?;
     let NewTask { task, audio, candidates, caller_gone, idempotency, key_name, allowance } = new;
     let task = Arc::new(task);
@@ -44,7 +45,7 @@ pub(super) async fn accept(
     };
     let blobs: Vec<_> = audio.iter().zip(&kept).filter_map(blob).collect();
     let bytes: usize = blobs.iter().map(|(_, bytes)| bytes.len()).sum();
-    // What has to wait does so on the disk, and what is large is sent from there.
+    // The audio of waiting tasks stays on the disk. Large audio is sent from there as well.
     let is_held = runs_at.is_some() && bytes <= HELD_BYTES;
     let of_task = |(audio, kept): (AudioSource, &KeptAudio)| match audio {
         AudioSource::Inline(audio) if is_held => TaskAudio::Held(audio),
@@ -89,7 +90,7 @@ async fn keep(store: &Store, record: NewRecord, blobs: Vec<(BlobId, Bytes)>) -> 
         Acceptance::Durable => Ok(()),
         Acceptance::KeyTaken => Err(Failure::new(
             ErrorCode::IdempotencyConflict,
-            "A submit with this Idempotency-Key is being accepted at this moment; send it again",
+            "A submit with this Idempotency-Key is being accepted at this moment; repeat it in a moment",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! The streams of tasks that have ended: found by their id until their time has come.
+//! The streams of tasks that have ended. They are found by task id until they expire.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -9,15 +9,15 @@ use tokio::time::Instant;
 use crate::secret::KeyHash;
 use crate::task::{ColdLog, EndedStream, TaskId};
 
-/// Streams that are kept, until when, and in how much memory. There may be many: beside its log each costs three small
-/// entries, and no actor and no timer of its own.
+/// Streams that are kept, with their expiry and memory. There may be many: besides its log, each costs three small
+/// entries, but no actor and no timer of its own.
 #[derive(Debug)]
 pub(super) struct ColdLogs {
     streams: HashMap<TaskId, Cold>,
-    /// The one that goes next comes first. Those of this process come in that order anyway; one of an earlier process
-    /// may go before them.
+    /// The stream that expires next comes first. Streams of this process are added in that order; one of an earlier
+    /// process may expire before them.
     expiries: BinaryHeap<Reverse<(Instant, TaskId)>>,
-    /// In the order in which they came: the first is the first to be let go of for want of memory.
+    /// In the order in which they were added. The first one is dropped first when memory runs short.
     order: VecDeque<TaskId>,
     memory: usize,
     most_memory: usize,
@@ -30,7 +30,7 @@ struct Cold {
 }
 
 impl ColdLogs {
-    /// Keeps streams in at most so many bytes of memory. What is beyond is read from its journal.
+    /// Keeps streams in at most so many bytes of memory. Frames beyond that are read from the journal.
     pub(super) fn new(most_memory: usize) -> Self {
         Self {
             streams: HashMap::new(),
@@ -41,7 +41,7 @@ impl ColdLogs {
         }
     }
 
-    /// Keeps a stream, unless there is one of that task.
+    /// Keeps a stream, unless one of that task is kept already.
     pub(super) fn keep(&mut self, id: TaskId, owner: KeyHash, stream: EndedStream, until: Instant) {
         if let Entry::Vacant(entry) = self.streams.entry(id.clone()) {
             self.memory += stream.memory();
@@ -52,7 +52,7 @@ impl ColdLogs {
         }
     }
 
-    /// Lets go of frames, the oldest first, and then of streams, which are found in the store again.
+    /// Drops frames, oldest first, and then whole streams. Dropped streams can be read from the store again.
     fn make_room(&mut self) {
         while self.memory > self.most_memory {
             let Some(id) = self.order.pop_front() else { return };
@@ -73,7 +73,8 @@ impl ColdLogs {
         }
     }
 
-    /// The log of a task of this owner, unless some of it could not be read: the store looks at all of it again.
+    /// Returns the log of a task of this owner, unless part of it could not be read. In that case the store checks all
+    /// of it again.
     pub(super) fn find(&mut self, id: &TaskId, owner: KeyHash) -> Option<&ColdLog> {
         if self.streams.get(id)?.stream.log().is_lost() {
             self.remove(id);
@@ -81,22 +82,22 @@ impl ColdLogs {
         self.streams.get(id).filter(|cold| cold.owner == owner).map(|cold| cold.stream.log())
     }
 
-    /// How many there are.
+    /// Returns the number of kept streams.
     pub(super) fn len(&self) -> usize {
         self.streams.len()
     }
 
-    /// Returns the bytes of memory that they take, and how many they may.
+    /// Returns the bytes of memory that the streams take, and the limit.
     pub(super) fn memory(&self) -> (usize, usize) {
         (self.memory, self.most_memory)
     }
 
-    /// When the next one goes.
+    /// Returns when the next stream expires.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.expiries.peek().map(|Reverse((until, _))| *until)
     }
 
-    /// Forgets those whose time has come.
+    /// Removes the streams that have expired.
     pub(super) fn forget_until(&mut self, now: Instant) {
         while self.next_expiry().is_some_and(|until| until <= now) {
             if let Some(Reverse((_, id))) = self.expiries.pop() {
@@ -118,7 +119,7 @@ mod tests {
     use crate::task::testing::log_of;
 
     #[test]
-    fn each_log_is_kept_for_its_own_time_and_for_its_owner() {
+    fn each_log_is_kept_for_its_own_time_and_only_for_its_owner() {
         let (owner, now) = (KeyHash::of("sk-owner"), Instant::now());
         let stream = log_of(["a"]).cold(None).unwrap();
         let mut logs = ColdLogs::new(1000);
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_frames_are_let_go_of_first_and_no_stream_takes_more_than_there_is() {
+    fn the_oldest_frames_are_dropped_first_and_no_stream_exceeds_the_limit() {
         let (owner, until) = (KeyHash::of("sk-owner"), Instant::now() + Duration::from_secs(60));
         let log = log_of(["x".repeat(800)]);
         let mut logs = ColdLogs::new(2500);
@@ -161,7 +162,7 @@ mod tests {
             assert!(logs.find(&id, owner).is_some());
         }
         assert_eq!(logs.len(), 3);
-        // One of which nothing is on the disk is not kept where it has no room.
+        // A stream that is not on the disk at all is not kept if it has no room.
         let (id, large) = (TaskId::generate(9), log_of(["x".repeat(3000)]));
         logs.keep(id.clone(), owner, large.cold(None).unwrap(), until);
         assert!(logs.find(&id, owner).is_none() && logs.memory().0 <= 2500);

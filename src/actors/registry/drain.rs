@@ -1,4 +1,4 @@
-//! How the registry drains: tasks that run may end, all others are left to the server's next start.
+//! Drains the registry: running tasks may end, all others are left to the server's next start.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::actors::task::{Draining, Stop, TaskActor};
 /// How long tasks that are stopped may take to record their end.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// What the server does with tasks, on its way to its end.
+/// Which stage of its shutdown the server has reached.
 #[derive(Debug)]
 pub(super) enum Service {
-    /// New tasks are accepted. Running tasks hold a clone of the sender; when all are gone, nothing runs.
+    /// New tasks are accepted. Running tasks hold a clone of the sender; when all clones are dropped, no task runs.
     Open { running: mpsc::Sender<Infallible>, all_ended: mpsc::Receiver<Infallible> },
-    /// Tasks that run may end, and none begins.
+    /// Running tasks may end, and none begins.
     Draining,
-    /// All tasks were told to stop.
+    /// All tasks were sent a stop.
     Stopped,
 }
 
@@ -37,7 +37,7 @@ impl Service {
         matches!(self, Self::Open { .. })
     }
 
-    /// Returns where a running task takes its token from; `None` where none may begin.
+    /// Returns where a running task takes its token from; `None` if no task may begin any more.
     pub(super) fn running(&self) -> Option<mpsc::WeakSender<Infallible>> {
         match self {
             Self::Open { running, .. } => Some(running.downgrade()),
@@ -47,7 +47,7 @@ impl Service {
 }
 
 impl Registry {
-    /// Sends a message to all tasks; resolves when all have taken it.
+    /// Sends a message to all tasks. Resolves when all have received it.
     fn tell_all<M>(&self, message: M) -> impl Future<Output = ()> + 'static + use<M>
     where
         M: Message<Result = ()> + Copy + Send + 'static,
@@ -78,12 +78,12 @@ impl Handler<Drain> for Registry {
         };
         Box::pin(ended.into_actor(self).then(|(in_time, mut all_ended), registry: &mut Self, _| {
             if !in_time {
-                tracing::warn!("the time to drain is over: what still runs is stopped");
+                tracing::warn!("the time to drain is over: tasks that still run are stopped");
             }
-            // What waits is left to the next start, and its readers are let go.
+            // Waiting tasks are left to the next start, and their readers are released.
             registry.service = Service::Stopped;
             let told = registry.tell_all(Stop);
-            // No end can be recorded by a store that does not work.
+            // A store that does not work cannot record an end, so there is no reason to wait.
             let time = if registry.store().trouble().is_some() { Duration::ZERO } else { STOP_TIME };
             let stopped = async move {
                 told.await;
@@ -95,7 +95,7 @@ impl Handler<Drain> for Registry {
             stopped.into_actor(registry).map(|(), registry: &mut Self, _| {
                 let left = registry.tasks.values().filter(|living| !living.log.mark().ended).count();
                 if left > 0 {
-                    tracing::info!(tasks = left, "left for the next start");
+                    tracing::info!(tasks = left, "tasks left for the next start");
                 }
             })
         }))

@@ -1,4 +1,4 @@
-//! How a task's actor comes to be: on one of the arbiters, before anybody knows of it.
+//! Starts a task's actor on one of the arbiters, before the registry knows the task.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use tokio::sync::{mpsc, oneshot};
 use crate::actors::task::{Departure, TaskActor, TaskParts, TaskSettings};
 use crate::task::{LogHandle, Task};
 
-/// Where a task's actor is to live, and what all of them share.
+/// Where a task's actor will run, and what all task actors share.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) arbiter: ArbiterHandle,
-    /// Its place among the arbiters: the pump at the same place serves the task's subscribers.
+    /// The index among the arbiters. The pump with the same index serves the task's subscribers.
     pub(super) place: usize,
     pub(super) settings: Arc<TaskSettings>,
-    /// Where a running task takes its token from; `None` where the server drains.
+    /// Where a running task takes its token from; `None` if the server drains.
     pub(super) running: Option<mpsc::WeakSender<Infallible>>,
 }
 
-/// A task that has an actor, of which the registry has yet to hear.
+/// A task that has an actor but is not in the registry yet.
 #[derive(Debug)]
 pub(super) struct Launched {
     pub(super) task: Arc<Task>,
     pub(super) actor: Addr<TaskActor>,
     pub(super) log: LogHandle,
-    /// Says how the actor went, and what it left; an error, that it was never made.
+    /// Reports how the actor ended and what it left behind. An error means that the actor was never created.
     pub(super) departed: oneshot::Receiver<Departure>,
 }
 

@@ -1,4 +1,4 @@
-//! The streams of ended tasks in the registry: how long they are kept, and how one of an earlier process comes back.
+//! The streams of ended tasks in the registry: how long they are kept, and how one of an earlier process is reopened.
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use crate::secret::KeyHash;
 use crate::store::Store;
 use crate::task::{Answer, EndedStream, LogReader, TaskId};
 
-/// A stream that is being read from its journal: all who ask for it meanwhile wait for the same reading.
-pub(super) type Reading = Shared<BoxFuture<'static, Result<Option<Replayed>, Failure>>>;
+/// A stream that is being read from its journal. All requests for it wait for the same read.
+pub(super) type PendingReplay = Shared<BoxFuture<'static, Result<Option<Replayed>, Failure>>>;
 
 /// A stream that was read.
 #[derive(Debug, Clone)]
 pub(super) struct Replayed {
     stream: EndedStream,
-    /// How long it is kept from now on.
+    /// How much longer it is kept.
     left: Duration,
 }
 
-/// Reads a stream from its journal, where it blocks nothing.
+/// Reads a stream from its journal on a thread for blocking work.
 async fn replay(store: Store, id: TaskId, owner: KeyHash) -> Result<Option<Replayed>, Failure> {
     let Some(replay) = store.replay(id, owner).await? else { return Ok(None) };
     let left = replay.left;
     let replayed = spawn_blocking(move || {
-        // With its turn, which is held to the end, also when no caller waits any more.
+        // Moved in with its permit to read, which is held to the end, even when no caller waits any more.
         let replay = replay;
         Answer::replay(replay.chunks, &replay.state)
     });
@@ -39,7 +39,7 @@ async fn replay(store: Store, id: TaskId, owner: KeyHash) -> Result<Option<Repla
 }
 
 impl Registry {
-    /// Keeps a stream readable for a time.
+    /// Keeps a stream readable for the given time.
     pub(super) fn keep(
         &mut self,
         id: TaskId,
@@ -52,7 +52,7 @@ impl Registry {
         self.expect_expiry(ctx);
     }
 
-    /// One timer for all: a future of its own for each stream would be much for one that is mostly never read.
+    /// Sets one timer for all streams. A future for each would cost too much, because most kept streams are never read.
     fn expect_expiry(&mut self, ctx: &mut Context<Self>) {
         let Some(next) = self.cold.next_expiry() else { return };
         match self.expiry {

@@ -1,8 +1,8 @@
-//! A task's upstream calls, from its slot to its end: [`start`](TaskActor::start) leads to one call after the other, each
-//! of which is [heard](TaskActor::heard) or [fails](TaskActor::call_failed).
+//! A task's upstream calls, from its slot to its end. [`start`](TaskActor::start) leads to one call after the other.
+//! Each call is [heard](TaskActor::heard) or [fails](TaskActor::call_failed).
 //!
-//! What to do about a failed call is decided by the [`RetryPolicy`], a pure value. As long as nothing of an answer was seen it
-//! may be another call; afterwards it is the end.
+//! The [`RetryPolicy`], a pure value, decides what follows a failed call. While no part of an answer was seen, another
+//! call may follow. Afterwards the task ends.
 
 mod report;
 mod request;
@@ -27,37 +27,37 @@ use crate::error::Failure;
 use crate::task::{Event, Timestamp};
 use crate::upstream::{Batch, UpstreamError};
 
-/// What the run of a task begins with.
+/// What the run of a task starts with.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) permit: Permit,
     pub(super) token: mpsc::Sender<Infallible>,
     pub(super) audio: Vec<TaskAudio>,
     pub(super) record: RunRecord,
-    /// How long the task stood in line.
+    /// How long the task waited in the queue.
     pub(super) waited: Duration,
 }
 
-/// Which channels a task can ask, which it has asked, and what it does about that now.
+/// Which channels a task may call, which it has called, and its current phase.
 #[derive(Debug)]
 pub(super) struct Calls {
     policy: RetryPolicy,
-    /// How many tasks of its key may run at once.
+    /// How many tasks of its key may run at the same time.
     most_running: Option<NonZeroU32>,
     phase: Phase,
 }
 
-/// What a task does about its calls now. Each phase holds what it takes, and the future that leads out of it. actix may
-/// poll a future once more after it was cancelled: its result finds another phase, and is dropped.
+/// What a task does about its calls now. Each phase holds what it needs, and the future that ends it. actix may poll a
+/// future once more after it was cancelled: its result then finds another phase, and is dropped.
 #[derive(Debug)]
 enum Phase {
-    /// The task stands in line for its permit.
+    /// The task waits in the queue for its permit.
     Waiting(SpawnHandle),
-    /// The run is recorded, and the audio fetched.
+    /// The run is being recorded, and the audio fetched.
     Preparing { permit: Permit, preparing: SpawnHandle },
-    /// An upstream is asked.
+    /// A call to an upstream runs.
     Calling(Call),
-    /// A call has failed; the same channel is asked again after a pause.
+    /// A call has failed. The same channel is called again after a pause.
     Pausing { permit: Permit, audio: Vec<Audio>, pausing: SpawnHandle },
     /// The task waits for a permit of another channel.
     Moving { audio: Vec<Audio>, moving: SpawnHandle },
@@ -65,7 +65,7 @@ enum Phase {
     Idle,
 }
 
-/// A call that is under way.
+/// A call that runs.
 #[derive(Debug)]
 struct Call {
     permit: Permit,
@@ -73,20 +73,20 @@ struct Call {
     listening: SpawnHandle,
 }
 
-/// What has come of a call. The audio is held until that is a part of the answer: until then another call may have to
-/// send it.
+/// What has come from a call. The audio is held until a part of the answer comes, because until then another call may
+/// have to send it.
 #[derive(Debug)]
 enum Heard {
     /// Nothing.
     Nothing(Vec<Audio>),
-    /// Signs that the upstream works on it, which no client sees.
+    /// Signs that the upstream works on the task, which no client sees.
     Signs(Vec<Audio>),
-    /// A part of the answer. No other call follows: it could only contradict that.
+    /// A part of the answer. No other call follows, because its answer could contradict this one.
     Answer,
 }
 
 impl Heard {
-    /// Something more has come.
+    /// Records that something more has come.
     fn more(&mut self, is_answered: bool) {
         *self = match std::mem::replace(self, Self::Answer) {
             Self::Nothing(audio) | Self::Signs(audio) if !is_answered => Self::Signs(audio),
@@ -96,7 +96,7 @@ impl Heard {
 }
 
 impl Calls {
-    /// No calls yet. A task that is not to be run has no candidates.
+    /// Creates the state before the first call. A task that will not run has no candidates.
     pub(super) fn of(job: &Job, budget: RetryBudget) -> Self {
         let (candidates, most_running) = match job {
             Job::Run(work) => (work.candidates.clone(), work.most_running),
@@ -105,17 +105,17 @@ impl Calls {
         Self { policy: RetryPolicy::new(candidates, budget), most_running, phase: Phase::Idle }
     }
 
-    /// Notes what stands in line for the task's permit.
+    /// Keeps the future that waits in the queue for the task's permit.
     pub(super) fn wait(&mut self, line: SpawnHandle) {
         self.phase = Phase::Waiting(line);
     }
 
-    /// Returns how many channels were found to choose from.
+    /// Returns how many channels there were to choose from.
     pub(super) fn candidates(&self) -> usize {
         self.policy.count()
     }
 
-    /// Drops what the present phase holds: no further call will be made. Returns what is to be cancelled.
+    /// Drops what the current phase holds, because no further call will be made. Returns the future to cancel.
     pub(super) fn end(&mut self) -> Option<SpawnHandle> {
         match self.leave() {
             Phase::Waiting(handle)
@@ -131,24 +131,25 @@ impl Calls {
         std::mem::replace(&mut self.phase, Phase::Idle)
     }
 
-    /// Leaves the present phase if it is the wanted one. Any other stays, and this returns `Idle`.
+    /// Leaves the current phase if it is the wanted one. Otherwise the phase stays, and this returns `Idle`.
     fn leave_if(&mut self, is_wanted: impl FnOnce(&Phase) -> bool) -> Phase {
         if is_wanted(&self.phase) { self.leave() } else { Phase::Idle }
     }
 }
 
 impl TaskActor {
-    /// The run begins: records that, gets hold of the audio and asks.
+    /// Begins the run: records it, gets the audio and calls the upstream.
     pub(super) fn start(&mut self, start: Start, ctx: &mut Context<Self>) {
         let Start { permit, token, audio, record, waited } = start;
         self.token = Some(token);
-        // A run of an earlier process had the first slot.
+        // A run of an earlier process was already counted.
         if !self.progress.has_begun() {
             self.settings.metrics.started(waited);
         }
         let downloads = !audio.iter().all(TaskAudio::is_at_hand);
         if downloads {
-            // It was noted with the acceptance, or by a run of an earlier process: then the wait for a turn was over.
+            // Keeps the time recorded at the acceptance or by a run of an earlier process: the wait for a slot ended
+            // then.
             self.timeline.fetch_started.get_or_insert_with(Timestamp::now);
         }
         let (call, timeline) = match record {
@@ -172,7 +173,7 @@ impl TaskActor {
         let id = self.task.id.clone();
         let recorded = OptionFuture::from(timeline.map(|timeline| record_run(store, id, log, timeline)));
         let prepared = recorded.into_actor(self).then(move |_, task, _| {
-            // Only now: a kill before would have the next process show the task as pending again.
+            // Only now: after a kill before this point, the next process would show the task as pending again.
             if let Phase::Preparing { .. } = task.calls.phase {
                 task.progress.begin();
             }
@@ -183,7 +184,7 @@ impl TaskActor {
             let Phase::Preparing { permit, .. } = task.calls.leave_if(is_preparing) else { return };
             match audio {
                 Ok(audio) if downloads => task.downloaded(permit, audio, ctx),
-                // The call is the one that was recorded with the run: its span has the same id in the next process.
+                // This call was recorded with the run, so its span has the same id in the next process.
                 Ok(audio) => task.call(permit, audio, call.unwrap_or_else(Timestamp::now), ctx),
                 Err(failure) => task.fail(failure, ctx),
             }
@@ -191,7 +192,7 @@ impl TaskActor {
         self.calls.phase = Phase::Preparing { permit, preparing: ctx.spawn(prepared) };
     }
 
-    /// Audio of which nothing was known: not every candidate may take it.
+    /// Continues with downloaded audio. Only now are its type and length known, and not every candidate may take it.
     fn downloaded(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         self.timeline.fetched = Some(Timestamp::now());
         let known: Vec<_> =
@@ -216,7 +217,7 @@ impl TaskActor {
         self.measured.audio = request::together(audio.iter().map(|audio| audio.duration));
         let listening = ctx.add_stream(self.open_call(&permit, &audio));
         self.calls.phase = Phase::Calling(Call { permit, heard: Heard::Nothing(audio), listening });
-        // Afterwards: the request need not wait for this.
+        // Afterwards, so that the request does not wait for this.
         ctx.spawn(ready(()).map(|(), task: &mut Self, _| task.publication.make_ready()));
     }
 
@@ -230,13 +231,13 @@ impl TaskActor {
             report::answers(&channel);
         }
         let was_answered = matches!(heard, Heard::Answer);
-        // The end wins over whatever its upstream still says.
+        // Events after the end are ignored.
         let end = batch.into_iter().find_map(|event| self.take(event, ctx));
         if let Phase::Calling(Call { heard, .. }) = &mut self.calls.phase {
             heard.more(self.timeline.first_answered.is_some());
         }
         self.publish(end.is_some(), ctx);
-        // Afterwards: a reader of the first chunk need not wait for this.
+        // Afterwards, so that readers of the first chunk do not wait for this.
         if !was_answered {
             self.measure_first_chunk();
         }
@@ -256,7 +257,7 @@ impl TaskActor {
         self.measure_failed_call(&channel, &err, cause.code);
         self.timeline.end_attempt(cause.code.as_str(), cause.upstream_status, Timestamp::now());
         let now = Instant::now();
-        // Only its first call is the probe.
+        // Only the permit's first call is the probe.
         let spoke = !matches!(heard, Heard::Nothing(_));
         report::failed(&channel, permit.take_probe(), spoke, &err, now);
         let (Heard::Nothing(audio) | Heard::Signs(audio)) = heard else { return self.fail(cause, ctx) };
@@ -294,7 +295,7 @@ impl TaskActor {
         }
     }
 
-    /// Gives the permit back and waits for one of a channel that is left.
+    /// Gives the permit back and waits for one of a remaining channel.
     fn change_channel(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         let applicant = Applicant {
             key: self.task.owner,
@@ -310,7 +311,8 @@ impl TaskActor {
             match (permit, task.calls.policy.check(Instant::now())) {
                 (Some(permit), Ok(())) => task.call(permit, audio, Timestamp::now(), ctx),
                 (Some(_), Err(failure)) => task.fail(failure, ctx),
-                // The server drains, and nothing of the task was seen: the next start begins anew.
+                // The server drains, and no part of the answer was seen. The next start runs the task from the
+                // beginning.
                 (None, _) => task.apply(Event::NoSlot, ctx),
             }
         });
@@ -326,6 +328,6 @@ impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
         }
     }
 
-    /// The end was told before. Overridden because the default stops the actor.
+    /// Does nothing: the end was handled before. Overridden because the default stops the actor.
     fn finished(&mut self, _: &mut Context<Self>) {}
 }

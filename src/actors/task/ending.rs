@@ -1,5 +1,5 @@
-//! How a task ends: it is recorded, then announced, logged, counted and traced, and its actor goes. Or it does not, and
-//! is left to the server's next start.
+//! Ends a task. The end is recorded, then announced, logged, counted and traced, and the actor stops. A task that does
+//! not end is left to the server's next start.
 
 use actix::prelude::*;
 
@@ -12,33 +12,34 @@ use crate::task::{Chunks, Event, Outcome, Timestamp};
 use crate::trace::EndedTask;
 
 impl TaskActor {
-    /// Has the end made durable.
+    /// Records the end durably, then announces it.
     pub(super) fn record(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
-        // What a crash kept from being published is part of the stream, too. What cannot be shown yet is shown with the
-        // end, which is durable.
+        // Chunks that a crash kept from being published are part of the stream, too. Chunks that cannot be shown yet
+        // are shown with the end, which is durable.
         self.publish(true, ctx);
         let Some(outcome) = self.wait_with(outcome, ctx) else { return };
         let failed = outcome.failure().map(|failure| failure.code);
         self.measure_attempt(failed.map(Cause::Code));
         self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
         let log = self.answer.log();
-        // Where the journal has not all, the log says what there is, so that the stream is not read from the journal.
+        // If the journal is not complete, the log's own count is recorded, so that the stream is not read from the
+        // journal.
         let journalled = self.publication.close().filter(|chunks| chunks.count == log.len());
         let chunks = || journalled.unwrap_or_else(|| Chunks::of(log.entries()));
         let chunks = self.task.stream.map(|_| chunks());
         let (progress, timeline) = (self.progress.at_end(), self.timeline.clone());
         let ending = Ending { outcome, progress, timeline, chunks };
         let log = log.handle();
-        // What stalled until now was given up for this.
+        // The task no longer waits for whatever stalled it.
         log.stall(false);
         let recorded = record(self.settings.store.clone(), self.task.id.clone(), log, ending);
         let recorded = recorded.into_actor(self);
         ctx.spawn(recorded.map(|outcome, task, ctx| task.apply(Event::Recorded(outcome), ctx)));
     }
 
-    /// The end is durable: tells it, and goes.
+    /// Announces the end, which is durable, and stops the actor.
     pub(super) fn announce(&mut self, outcome: &Outcome, ctx: &mut Context<Self>) {
-        // The store tells this of the task from now on.
+        // From now on the store answers requests for this task.
         self.progress.recorded(self.progress.at_end());
         self.log_end(outcome);
         self.trace_end(outcome);
@@ -49,19 +50,19 @@ impl TaskActor {
         self.retire(ctx);
     }
 
-    /// Leaves the task to the next start: tells those who wait that nothing follows in this process.
+    /// Leaves the task to the next start, and tells waiting callers that nothing follows in this process.
     pub(super) fn let_go(&mut self) {
         tracing::debug!(task_id = %self.task.id, key = self.key_name, "task left for the next start");
         self.answer.park();
         self.token = None;
     }
 
-    /// Goes as planned. Not in `Actor::stopped`: that is also called for an actor that panicked.
+    /// Stops as planned. Not in `Actor::stopped`, because that is also called for an actor that panicked.
     fn retire(&mut self, ctx: &mut Context<Self>) {
         if let Some(departing) = self.departing.take() {
             let kept = self.publication.take_kept();
             let left = self.answer.log().cold(kept).map_or(Departure::NoStream, Departure::Stream);
-            // The registry is gone only when the process is.
+            // The registry is gone only when the process ends.
             let _ = departing.send(left);
         }
         ctx.stop();

@@ -1,5 +1,5 @@
-//! What a task's actor tells the metrics: at its calls' ends, at its first chunk, at its end, and once for each batch of
-//! chunks. Mostly it has noted it all for the timeline.
+//! Reports to the metrics: when a call ends, at the first chunk, at the end, and once for each batch of chunks. Most
+//! values come from the timeline.
 
 use std::time::Duration;
 
@@ -10,17 +10,18 @@ use crate::metrics::{Cause, TaskEnd};
 use crate::task::{ChunkLog, Outcome, Timeline, Timestamp};
 use crate::upstream::UpstreamError;
 
-/// What the timeline does not know.
+/// Values that the timeline does not have.
 #[derive(Debug)]
 pub(super) struct Measured {
-    /// Frames and bytes of the log that were counted, or are an earlier actor's.
+    /// Frames and bytes of the log that were counted already, by this or an earlier actor.
     frames: usize,
     bytes: usize,
-    /// When the upstream was asked last. A call's beginning in the timeline is earlier: it is recorded before.
+    /// When the last call was sent. A call's beginning in the timeline is earlier, because it is recorded before the
+    /// call.
     pub(super) asked: Option<Timestamp>,
-    /// How long the audio lasts, where that is known.
+    /// The duration of the audio, if known.
     pub(super) audio: Option<Duration>,
-    /// Calls that have failed, and those of them that did for a model that was made up.
+    /// Number of failed calls, and how many of them failed because the upstream does not know the model.
     failed_calls: u32,
     not_served: u32,
 }
@@ -33,7 +34,7 @@ impl From<&ChunkLog> for Measured {
 }
 
 impl TaskActor {
-    /// Frames were published.
+    /// Counts the published frames.
     pub(super) fn measure_published(&mut self) {
         let (frames, bytes) = (self.answer.log().len(), self.answer.log().frame_bytes());
         if frames > self.measured.frames {
@@ -42,7 +43,7 @@ impl TaskActor {
         }
     }
 
-    /// A call of this channel has failed, with this code.
+    /// Counts a failed call of this channel with this code.
     pub(super) fn measure_failed_call(&mut self, channel: &Channel, err: &UpstreamError, code: ErrorCode) {
         let is_made_up = err.knows_no_model() && !channel.lists(&self.task.question.model);
         self.measured.failed_calls += 1;
@@ -50,14 +51,14 @@ impl TaskActor {
         self.measure_attempt(Some(if is_made_up { Cause::NotServed } else { code.into() }));
     }
 
-    /// The call that runs, if one does, is about to end.
+    /// Measures the current call, if one runs, because it is about to end.
     pub(super) fn measure_attempt(&self, failed: Option<Cause>) {
         if let Some(attempt) = self.timeline.attempts.last().filter(|_| self.timeline.is_attempted()) {
             self.settings.metrics.attempt_ended(&attempt.channel, failed);
         }
     }
 
-    /// Something may have come for the first time.
+    /// Measures the time to the first chunk, if it has just come.
     pub(super) fn measure_first_chunk(&self) {
         let Timeline { first_answered: Some(first), queued, .. } = self.timeline else { return };
         if let (Some(channel), Some(asked)) = (self.timeline.channel(), self.measured.asked) {
@@ -66,7 +67,7 @@ impl TaskActor {
         }
     }
 
-    /// The task's end is durable.
+    /// Counts the task's end, which is durable.
     pub(super) fn measure_end(&self, outcome: &Outcome) {
         self.settings.metrics.ended(TaskEnd {
             channel: self.timeline.channel(),
@@ -77,7 +78,7 @@ impl TaskActor {
         });
     }
 
-    /// Why the task failed, whose failure has this code. Where no upstream that was asked knows the model, that is it.
+    /// Returns why a task with this failure code failed. If no called upstream knows the model, that is the cause.
     fn cause(&self, code: ErrorCode) -> Cause {
         let Measured { failed_calls, not_served, .. } = self.measured;
         match code {

@@ -1,5 +1,5 @@
-//! What a task's actor is made of, before there is one: the accepted task, one that an earlier process left
-//! unfinished, or what a crash left over.
+//! The parts that a task's actor is made of: those of an accepted task, of one that an earlier process left unfinished,
+//! or of one whose actor crashed.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use crate::task::{Answer, ChunkLog, Entry, LogHandle, Progress, Recipient, Task,
 use crate::trace::Traces;
 use crate::wire::completion::CompletionHead;
 
-/// What all tasks of a server share.
+/// Settings that all tasks of a server share.
 #[derive(Debug, Clone)]
 pub struct TaskSettings {
-    /// Where chunks are kept before they are shown, and ends become durable.
+    /// Where chunks are journalled before they are shown, and ends become durable.
     pub store: Store,
-    /// Who downloads audio.
+    /// Downloads audio.
     pub fetcher: Fetcher,
-    /// Who gives out permits to run.
+    /// Gives out permits to run.
     pub dispatcher: Addr<Dispatcher>,
-    /// What all calls of one task together may cost.
+    /// The limit for all retries of one task together.
     pub retry_budget: RetryBudget,
     /// How long the chunks stay readable after the end.
     pub chunk_retention: Duration,
@@ -38,29 +38,30 @@ pub struct TaskSettings {
     pub max_answer_bytes: usize,
     /// Most memory for the frames of streams that have ended, of all tasks together, in bytes.
     pub max_stream_memory_bytes: usize,
-    /// Where ended tasks are recorded.
+    /// Where the spans of ended tasks are recorded.
     pub traces: Traces,
     /// Where tasks are counted.
     pub metrics: TaskMetrics,
 }
 
-/// A task's audio, as far as this process has it.
+/// A task's audio, as this process has it.
 #[derive(Debug)]
 pub enum TaskAudio {
     /// In memory, as it was received.
     Held(InlineAudio),
-    /// Where the store says.
+    /// On the disk or at a URL, as the store records.
     Kept(KeptAudio),
 }
 
 impl TaskAudio {
-    /// Returns true if it is here, so that the upstream can be asked at once.
+    /// Returns true if the audio is here, so that the upstream can be called at once.
     #[must_use]
     pub fn is_at_hand(&self) -> bool {
         !matches!(self, Self::Kept(KeptAudio::Url(_)))
     }
 
-    /// Returns the length of its base64 text; of what is still to be downloaded nothing is known and nothing counted.
+    /// Returns the length of the audio's base64 text. Audio that is still to be downloaded counts as 0, because its
+    /// length is not known.
     #[must_use]
     pub fn text_bytes(&self) -> u64 {
         match self {
@@ -71,43 +72,43 @@ impl TaskAudio {
     }
 }
 
-/// What is to be done about a task.
+/// What is to be done with a task.
 #[derive(Debug)]
 pub enum Job {
-    /// It is to be run.
+    /// Run the task.
     Run(Work),
-    /// Nothing is left to do but to end it like this.
+    /// End the task with this failure.
     End(Failure),
 }
 
-/// What it takes to run a task.
+/// What is needed to run a task.
 #[derive(Debug)]
 pub struct Work {
     /// Its audio, in the order of the question.
     pub audio: Vec<TaskAudio>,
-    /// Who could be asked, in that order; never empty.
+    /// The channels that could serve it, in the order in which they are tried; never empty.
     pub candidates: Vec<Arc<Channel>>,
-    /// How many tasks of its key may run at once.
+    /// How many tasks of its key may run at the same time.
     pub most_running: Option<NonZeroU32>,
-    /// When it runs, and where first.
+    /// When the task runs, and at which channel first.
     pub admission: Admission,
-    /// What the store knows of the run.
+    /// What the store has recorded of the run.
     pub record: RunRecord,
 }
 
-/// What the store knows of a task's run.
+/// What the store has recorded of a task's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRecord {
-    /// Nothing: it is recorded when it begins.
+    /// Nothing yet. The run is recorded when it begins.
     Due,
-    /// It was recorded with the task, which was accepted with a permit.
+    /// The run was recorded with the task, which was accepted with a permit.
     Done {
-        /// The moment that was recorded for its first call, where that follows at once.
+        /// The recorded moment of its first call, if that follows at once.
         call: Option<Timestamp>,
     },
 }
 
-/// What an actor is made of, on whichever thread it will live.
+/// The parts of an actor. They can be sent to the thread where the actor will live.
 #[derive(Debug)]
 pub struct TaskParts {
     pub(super) task: Arc<Task>,
@@ -115,14 +116,14 @@ pub struct TaskParts {
     pub(super) answer: Answer,
     pub(super) job: Job,
     pub(super) recipient: Recipient,
-    /// Resolves when the caller that waits leaves.
+    /// Resolves when the waiting caller disconnects.
     pub(super) caller_gone: Option<CallerGone>,
     pub(super) timeline: Timeline,
     pub(super) progress: Progress,
 }
 
 impl TaskParts {
-    /// The parts of a task that was just accepted.
+    /// Creates the parts of a task that was just accepted.
     #[must_use]
     pub fn accepted(
         task: Arc<Task>,
@@ -137,7 +138,7 @@ impl TaskParts {
         Self { task, key_name, answer, job: Job::Run(work), recipient, caller_gone, timeline, progress }
     }
 
-    /// A task that an earlier process left, and the chunks that it had published.
+    /// Creates the parts of a task that an earlier process left, with the chunks that it had published.
     #[must_use]
     pub fn left_over(left: Unfinished, key_name: String, chunks: Vec<Entry>, job: Job) -> Self {
         let Unfinished { task, timeline, progress, facts, .. } = left;
@@ -159,7 +160,8 @@ impl TaskParts {
         }
     }
 
-    /// A task whose actor panicked after this had happened: nothing is left to do but to end it.
+    /// Creates the parts of a task whose actor panicked. `timeline` holds what had happened before. Such a task only
+    /// ends.
     #[must_use]
     pub fn crashed(task: Arc<Task>, log: LogHandle, timeline: Timeline) -> Self {
         let answer = Answer::resumed(completion_head(&task), ChunkLog::take_over(log));
@@ -177,13 +179,13 @@ impl TaskParts {
         }
     }
 
-    /// The task.
+    /// Returns the task.
     #[must_use]
     pub fn task(&self) -> Arc<Task> {
         Arc::clone(&self.task)
     }
 
-    /// The log of its chunks.
+    /// Returns the log of the task's chunks.
     #[must_use]
     pub fn log(&self) -> LogHandle {
         self.answer.log().handle()

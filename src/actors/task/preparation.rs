@@ -1,4 +1,4 @@
-//! The preparation of a run: its audio is got hold of.
+//! Prepares a run: gets the task's audio.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,19 +13,19 @@ use crate::store::StoreError;
 use crate::task::TaskId;
 use crate::wire::trace_context::TraceId;
 
-/// What the preparation of a run takes.
+/// What the preparation of a run needs.
 #[derive(Debug)]
 pub(super) struct Preparation {
     pub(super) settings: Arc<TaskSettings>,
     pub(super) id: TaskId,
-    /// The trace that the task belongs to, for the log.
+    /// The id of the task's trace, for the log.
     pub(super) trace_id: Option<TraceId>,
-    /// How long the base64 texts of all audio may be together, in bytes.
+    /// Most bytes that the base64 texts of all audio may have together.
     pub(super) max_text_bytes: u64,
     pub(super) audio: Vec<TaskAudio>,
 }
 
-/// Gets hold of the audio of a run.
+/// Gets the audio of a run.
 ///
 /// # Errors
 /// Why the task cannot run.
@@ -45,7 +45,7 @@ pub(super) async fn prepare(mut preparation: Preparation) -> Result<Vec<Audio>, 
 }
 
 impl Preparation {
-    /// Gets hold of one audio of the task; a download may have so many bytes of base64.
+    /// Gets one audio of the task. A download may have at most so many bytes of base64.
     async fn get_hold_of(
         &self,
         place: usize,
@@ -60,7 +60,7 @@ impl Preparation {
                 match store.audio(blob).await {
                     Ok(bytes) => Ok(Audio { container, bytes, duration }),
                     Err(err @ StoreError::Damaged(_)) => {
-                        tracing::error!(task_id = %id, %err, "the audio of a task is lost, and is not sent to any upstream");
+                        tracing::error!(task_id = %id, %err, "the audio of a task is damaged, and no upstream gets it");
                         Err(damaged_audio())
                     }
                     Err(err) => Err(err.into()),
@@ -89,7 +89,7 @@ impl Preparation {
                 {
                     let found = audio.container.mime();
                     let trace_id = trace_id.map(display);
-                    tracing::warn!(task_id = %id, trace_id, declared, found, "the audio is not what its label says");
+                    tracing::warn!(task_id = %id, trace_id, declared, found, "the audio's content is not of its declared type");
                 }
                 Ok(audio)
             }
@@ -97,7 +97,7 @@ impl Preparation {
     }
 }
 
-/// The failure of a task whose audio is not on the disk as it was accepted.
+/// Returns the failure of a task whose audio on the disk differs from what was accepted.
 fn damaged_audio() -> Failure {
     Failure::new(
         ErrorCode::InternalError,

@@ -1,4 +1,4 @@
-//! How what has come of an answer is shown: once the journal has it, since what was seen must outlive this process.
+//! Shows parts of an answer to readers once the journal has them, because what readers saw must survive a crash.
 
 use std::time::Duration;
 
@@ -9,32 +9,31 @@ use super::{Job, TaskActor};
 use crate::store::{Appended, ChunkJournal, Store};
 use crate::task::{Chunks, Kept, Outcome, Task};
 
-/// Longest wait of an end for an acknowledgement: a journal that works answers within milliseconds. It is shorter than what
-/// callers have patience for ([`PATIENCE`](crate::store::PATIENCE)), so they get the end.
+/// Longest time that an end waits for an acknowledgement. A working journal answers within milliseconds. The time is
+/// shorter than callers wait ([`PATIENCE`](crate::store::PATIENCE)), so they get the end.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// What a task does about showing its answer.
+/// How a task shows its answer.
 #[derive(Debug)]
 pub(super) enum Publication {
     /// The task has no stream: there is nothing to show.
     Off,
-    /// What comes is shown as soon as the journal has it.
+    /// Each part is shown as soon as the journal has it.
     On {
         journal: Box<dyn ChunkJournal>,
-        /// The batch that the journal has yet to acknowledge. What comes meanwhile is the next batch.
+        /// The batch that the journal has not acknowledged yet. Parts that come before that form the next batch.
         pending: Option<Pending>,
     },
-    /// The journal has ended in mid-stream. That keeps no reader from going on: it says that something was seen.
+    /// The journal has failed in mid-stream. Readers still get the rest: the journal shows that part of the answer was
+    /// seen.
     Unjournalled,
-    /// What has come is shown with the end, which is durable. There are three cases:
-    ///
-    /// - The journal has not even begun: the next process would answer the task anew, and a reader would get parts of
+    /// The rest is shown with the end, which is durable. There are three cases:
+    /// - The journal has not even begun. The next process would answer the task anew, and a reader would get parts of
     ///   two answers.
     /// - The journal has refused the last batch, or has not acknowledged it in time, and the end follows at once.
-    /// - This actor only ends the task: an earlier one may have given the journal entries that are still on their way
-    ///   there.
+    /// - This actor only ends the task. Entries that an earlier actor gave to the journal may not be written yet.
     WithEnd,
-    /// The end is being recorded, and nothing comes any more. This is what the journal has, if that is all.
+    /// The end is being recorded, and nothing more comes. Holds the journalled chunks, if the journal is complete.
     Over(Option<Kept>),
 }
 
@@ -47,7 +46,7 @@ pub(super) struct Pending {
 }
 
 impl Publication {
-    /// Returns what is done about the answer of a task with this job.
+    /// Returns how the answer of a task with this job is shown.
     pub(super) fn of(task: &Task, job: &Job, store: &Store) -> Self {
         match job {
             _ if task.stream.is_none() => Self::Off,
@@ -56,19 +55,19 @@ impl Publication {
         }
     }
 
-    /// Returns true while the journal has yet to say that it has a batch.
+    /// Returns true while the journal has not acknowledged a batch.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self, Self::On { pending: Some(_), .. })
     }
 
-    /// Gets ready for the first chunk, which need not wait for that.
+    /// Prepares the journal, so that the first chunk does not wait for that.
     pub(super) fn make_ready(&mut self) {
         if let Self::On { journal, .. } = self {
             journal.make_ready();
         }
     }
 
-    /// Closes the journal, to which nothing is added any more. Returns what it has, if that is all.
+    /// Closes the journal, to which nothing is added any more. Returns its chunks, if it is complete.
     pub(super) fn close(&mut self) -> Option<Chunks> {
         let kept = match std::mem::replace(self, Self::Over(None)) {
             Self::On { journal, .. } => journal.into_kept(),
@@ -80,7 +79,7 @@ impl Publication {
         chunks
     }
 
-    /// Takes what was journalled out of a publication that is over, if that is all.
+    /// Takes the journalled chunks out of a publication that is over, if the journal is complete.
     pub(super) fn take_kept(&mut self) -> Option<Kept> {
         if let Self::Over(kept) = self { kept.take() } else { None }
     }
@@ -111,8 +110,8 @@ impl TaskActor {
         }
     }
 
-    /// Lets the end of the task wait, if the journal has yet to acknowledge a batch, but not for long. Returns the end if
-    /// it need not wait.
+    /// Lets the end of the task wait for a short time, if the journal has not acknowledged a batch yet. Returns the end
+    /// if it need not wait.
     pub(super) fn wait_with(&mut self, end: Outcome, ctx: &mut Context<Self>) -> Option<Outcome> {
         let Publication::On { pending: Some(pending), .. } = &mut self.publication else { return Some(end) };
         pending.end = Some(end);
@@ -125,9 +124,9 @@ impl TaskActor {
         None
     }
 
-    /// The journal has said at last whether it has so many entries, or is not waited for any longer.
+    /// Handles the journal's reply about so many entries, or the end of the wait for it.
     fn acknowledged(&mut self, entries: usize, is_kept: bool, ctx: &mut Context<Self>) {
-        // Any other state stays: no append is under way.
+        // Any other state stays: the journal is not writing a batch.
         let Publication::On { pending, .. } = &mut self.publication else { return };
         let Some(Pending { end, .. }) = pending.take() else { return };
         self.journalled(entries, is_kept, end.is_some());
@@ -137,14 +136,14 @@ impl TaskActor {
         }
     }
 
-    /// Shows so many entries, which the journal has or has refused, unless they are to be shown with the end.
+    /// Shows so many entries, which the journal has stored or refused, unless they are to be shown with the end.
     fn journalled(&mut self, entries: usize, is_kept: bool, ends: bool) {
         let is_first = self.answer.is_unseen();
         if !is_kept {
             self.settings.metrics.journal_failed();
             if is_first || ends {
                 self.publication = Publication::WithEnd;
-                // Readers that wait for the first chunk are told that they wait longer.
+                // Readers that wait for the first chunk are notified that they wait longer.
                 self.answer.log().handle().stall(!ends);
                 return;
             }
@@ -152,7 +151,7 @@ impl TaskActor {
         }
         self.show(entries);
         if is_first {
-            // Afterwards: a reader of the first chunk need not wait until the writer is awake.
+            // Afterwards, so that readers of the first chunk do not wait until the writer is awake.
             self.settings.store.mark_published(self.task.id.clone(), self.timeline.clone());
         }
     }

@@ -1,16 +1,16 @@
-//! What a channel's breaker and the operator are told of its calls.
+//! Reports the results of calls to the channel's breaker and to the operator.
 
 use std::time::Instant;
 
 use crate::channel::{Channel, Probe};
 use crate::upstream::{ChannelHealth, Fault, UpstreamError};
 
-/// The upstream has begun to answer a call.
+/// Reports that the upstream has begun to answer a call.
 pub(super) fn answers(channel: &Channel) {
     works_again(channel, channel.breaker.spoke());
 }
 
-/// A call has completed.
+/// Reports that a call has completed.
 pub(super) fn worked(channel: &Channel) {
     works_again(channel, channel.breaker.worked());
 }
@@ -21,7 +21,7 @@ fn works_again(channel: &Channel, is_news: bool) {
     }
 }
 
-/// A call has failed; `spoke` is true where it had begun to answer.
+/// Reports that a call has failed. `spoke` is true if the upstream had begun to answer.
 pub(super) fn failed(
     channel: &Channel,
     probe: Option<Probe>,
@@ -47,7 +47,7 @@ pub(super) fn failed(
         }
     }
     match err.channel_health() {
-        // It answers; whether it comes to an end with what it answers is not seen.
+        // The upstream answers. Whether its answers also complete is not known.
         ChannelHealth::Works => answers(channel),
         ChannelHealth::Unknown => {}
         ChannelHealth::Fails => {

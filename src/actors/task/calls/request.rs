@@ -1,4 +1,4 @@
-//! What an upstream is asked, and what is heard of the call until it is over.
+//! Sends the request of a call to the upstream, and returns the call's events until it is over.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::upstream::{Batch, Terms, Timeouts, UpstreamError, UpstreamRequest, wi
 use crate::wire::trace_context::TraceContext;
 
 impl TaskActor {
-    /// Makes a call, which begins when it is polled. It ends with its first error; an end without a word is one.
+    /// Makes a call, which begins when it is polled. It ends with its first error. An end without a final event is an
+    /// error, too.
     pub(super) fn open_call(
         &self,
         permit: &Permit,
@@ -40,9 +41,9 @@ impl TaskActor {
         })
     }
 
-    /// What the upstream is told: the place in the trace of the call that is about to be made, which is the last one of
-    /// the timeline. Where it is not recorded, the submitter's: below a span that is not exported, the upstream's own would be
-    /// orphans.
+    /// Returns the trace context for the upstream: the span of the call that is about to be made, which is the last one
+    /// in the timeline. If that span is not recorded, this is the submitter's context: below a span that is not
+    /// exported, the upstream's own spans would be orphans.
     fn call_span(&self) -> Option<TraceContext> {
         let trace = self.task.trace.as_ref();
         if !self.settings.traces.record(trace) {
@@ -54,7 +55,7 @@ impl TaskActor {
     }
 }
 
-/// Adds up what is known of how long each audio lasts; nothing, where nothing is known of any.
+/// Adds up the known durations of the audio. Returns `None` if no duration is known.
 pub(super) fn together(durations: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
     durations.flatten().reduce(Duration::saturating_add)
 }

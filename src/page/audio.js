@@ -17,7 +17,7 @@ async function decode(blob, rate) {
 }
 
 /**
- * Returns a file's duration and, if it is not too long, its loudness over time as bars (0 to 100). Rejects if the
+ * Returns a file's duration and, if it is not too long, its peaks over time as bars (0 to 100). Rejects if the
  * browser cannot decode the file.
  */
 export async function examine(blob) {

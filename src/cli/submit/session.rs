@@ -23,9 +23,9 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(10);
 pub(super) enum Ending {
     /// It succeeded.
     Completed,
-    /// An error ended it, which was shown.
+    /// An error ended it. The error was shown.
     Failed,
-    /// The command line has to answer a question, which was shown.
+    /// The command line left a question open. The question was shown.
     Unclear,
     /// A signal ended it.
     Interrupted(Interrupt),

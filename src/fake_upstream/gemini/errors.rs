@@ -39,7 +39,7 @@ impl Manner for Errors {
 }
 
 impl Errors {
-    /// Returns the error as an object. Only a valid request for a stream gets a framed error.
+    /// Returns the response with this object. In a stream, the object is framed only with status 200.
     fn respond(self, status: u16, value: &Value) -> HttpResponse {
         let pretty = format!("{value:#}\n");
         let (content_type, body) = match self.form {

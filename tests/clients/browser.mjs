@@ -1,4 +1,4 @@
-// A real Chromium for page.mjs: its pages, what none of them may ever do, and a connection that can be cut.
+// A real Chromium for the scripts of the page: tabs, checks that hold in every tab, and a connection that can be cut.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -25,7 +25,7 @@ const executablePath = execFileSync("sh", ["-c", "command -v chromium || command
 const browser = await chromium.launch({ executablePath, args: FLAGS, headless: true });
 let largeBrowser;
 
-/** A browser whose reader wants letters of twice the usual size. */
+/** A browser with letters of twice the usual size. */
 async function large() {
   largeBrowser ??= await chromium.launch({ executablePath, args: [...FLAGS, "--blink-settings=defaultFontSize=32"], headless: true });
   return largeBrowser;
@@ -36,10 +36,10 @@ export async function closeBrowser() {
   await largeBrowser?.close();
 }
 
-/** Saves what is seen, for somebody to look at. */
+/** Saves a screenshot for a later look at the page. */
 export const shoot = (page, name) => page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
 
-/** A large file of this name. It lies on the disk, because bytes that are handed to the browser travel as base64. */
+/** A large file of this name. It is on the disk, because bytes that are passed to the browser are sent as base64. */
 export function fileOf(t, name, bytes) {
   const directory = mkdtempSync(join(tmpdir(), "page-file-"));
   t.after(() => rmSync(directory, { recursive: true }));
@@ -47,7 +47,7 @@ export function fileOf(t, name, bytes) {
   return join(directory, name);
 }
 
-/** A way to the program that can be cut and restored, and that can carry nothing, or nothing back. */
+/** A connection to the program that can be cut and restored, and that can stop in both directions or only for replies. */
 export class Line {
   #sockets = new Set();
   #isCut = false;
@@ -87,13 +87,13 @@ export class Line {
     program.on("data", (bytes) => this.#isMute || isStranded || client.write(bytes));
   }
 
-  /** From now on nothing is taken of what is sent. */
+  /** From now on, nothing that the browser sends is read. */
   hold() {
     this.#isHeld = true;
     for (const socket of this.#sockets) socket.pause();
   }
 
-  /** From now on no reply arrives; none ever does on a connection that sent something in the meantime. */
+  /** From now on, no reply arrives. A connection that sends something before `restore` never gets a reply. */
   mute() {
     this.#isMute = true;
   }
@@ -109,8 +109,8 @@ export class Line {
 }
 
 /**
- * A tab of its own. When the case is over, nothing may have happened in it that never may: an error, a violation of the
- * policy, a request to elsewhere. `refusals` are the statuses that the case provokes; Chromium calls each an error.
+ * A tab of its own. It fails the case at the end if something forbidden has happened in it: an error, a violation of the
+ * policy, a request to another server. `refusals` are the statuses that the case provokes; Chromium logs each as an error.
  */
 export async function tab(t, { origin = ORIGIN, signedIn = true, refusals = [], isCut = false, isLarge = false, platform,
   context: options } = {}) {
@@ -146,7 +146,7 @@ export async function tab(t, { origin = ORIGIN, signedIn = true, refusals = [], 
   await page.goto(`${origin}/`);
   if (signedIn) {
     await signIn(page);
-    // The page puts the focus there when it has signed in; a case that comes before that would have its own focus taken.
+    // The page sets the focus there after the sign-in; a case that starts earlier would lose its own focus.
     await page.waitForFunction(() => document.activeElement.id === "main");
   }
   return page;
@@ -157,13 +157,13 @@ export async function signIn(page, key = KEY) {
   await page.getByRole("button", { name: "Sign in" }).click();
 }
 
-/** Whoever looks at the page on a narrow screen does not have to move it sideways. */
+/** Asserts that the page needs no sideways scrolling on a narrow screen. */
 export async function assertFits(page) {
   const [needed, given] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(needed <= given, `the page is ${needed} wide, the screen ${given}`);
 }
 
-/** All text that is shown can be read: none is cut off, but in boxes that move. */
+/** Asserts that no shown text is cut off, except in boxes that scroll. */
 export async function assertUnclipped(page, what) {
   const clipped = await page.evaluate(() => [...document.querySelectorAll("body *")].filter((element) => {
     const { overflowX, overflowY, position } = getComputedStyle(element);
@@ -174,7 +174,7 @@ export async function assertUnclipped(page, what) {
   assert.deepEqual(clipped, [], what);
 }
 
-/** What axe-core calls serious or critical, and headings that skip a level. The checker runs outside of the page's policy, which stays as it is. */
+/** Asserts that axe-core finds nothing serious or critical, and that no heading skips a level. The checker runs outside of the page's policy, which does not change. */
 export async function assertAccessible(page, what) {
   if (!await page.evaluate(() => "axe" in window)) await page.evaluate(AXE);
   const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));

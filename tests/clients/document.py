@@ -1,9 +1,9 @@
-"""The OpenAPI document: is it one, and does the server do what it says?
+"""Checks that the OpenAPI document is valid, and that the server behaves as it says.
 
-`tests/clients.rs` starts the program with the embedded channel and tells its address. schemathesis makes requests out
-of the document, good and bad ones, alone and one after another along the document's links, and judges each response:
-no 5xx, no status, header, type or body that the document does not describe, no bad request that is taken, no good one
-that is refused.
+`tests/clients.rs` starts the program with the embedded channel and passes its address. schemathesis generates requests
+from the document, valid and invalid ones, alone and in sequence along the document's links, and checks each response:
+no 5xx; no status, header, type or body that the document does not describe; no invalid request is accepted, and no
+valid one is refused.
 """
 
 import json
@@ -19,7 +19,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 DOCUMENT = os.environ["HEARKEN_TEST_URL"] + "/openapi.json"
 HERE = pathlib.Path(__file__).parent
-# schemathesis takes ten seconds; a machine that does much else at the same time, several minutes.
+# schemathesis takes ten seconds, and several minutes on a busy machine.
 PATIENCE = 800
 
 
@@ -36,7 +36,7 @@ class TheDocument(unittest.TestCase):
         command += ["--config-file", HERE / "schemathesis.toml", "run", DOCUMENT]
         environment = {**os.environ, "HEARKEN_TEST_HOOKS": str(HERE / "schemathesis_hooks.py")}
         sys.stdout.flush()
-        # What the tool keeps for its next run is not to lie about.
+        # The files that the tool keeps for its next run must not remain.
         with tempfile.TemporaryDirectory() as directory:
             subprocess.run(command, cwd=directory, env=environment, timeout=PATIENCE, check=True)
 

@@ -1,5 +1,5 @@
-// An EventSource, as browsers have it, as a client of hearken: its connection is cut at will by a proxy, it
-// reconnects by itself, and nothing is lost and nothing comes twice.
+// An EventSource, as browsers have it, as a client of hearken. A proxy cuts its connection at chosen places, and it
+// reconnects on its own. Nothing is lost and nothing comes twice.
 
 import assert from "node:assert/strict";
 import net from "node:net";
@@ -9,17 +9,17 @@ import { KEY, ORIGIN, openGate, require, submit, within } from "./hearken.mjs";
 
 const { EventSource } = require("eventsource");
 
-/** Ends a frame; neither the head of a response nor HTTP's own chunks hold these two bytes. */
+/** The end of a frame. Neither the head of a response nor HTTP's own chunks contain these two bytes. */
 const FRAME_END = "\n\n";
-/** Where a cut in the middle of a frame falls, in bytes: somewhere inside of its JSON. */
+/** The position of a cut in the middle of a frame, in bytes: within its JSON. */
 const INTO_THE_FRAME = 60;
 
 /**
- * A proxy in front of the program. `cuts` holds an entry for each connection, in order: it is cut after so many
- * `frames`, or in the middle of the one behind them. Connections beyond the list are left alone.
+ * A proxy in front of the program. `cuts` has an entry for each connection, in order: the connection is cut after this
+ * many `frames`, or in the middle of the next one. Later connections are not cut.
  */
 class Proxy {
-  /** What the connections so far asked for and got. */
+  /** The requests and replies of the connections so far. */
   connections = [];
 
   static async start(...cuts) {
@@ -57,7 +57,7 @@ class Proxy {
   }
 }
 
-/** Where the bytes are to be cut, or `Infinity` as long as they do not reach so far. */
+/** The position at which the bytes are cut, or `Infinity` while there are too few bytes. */
 function cutIn(bytes, { frames, inTheMiddle }) {
   let end = 0;
   for (let frame = 0; frame < frames; frame += 1) {
@@ -70,7 +70,7 @@ function cutIn(bytes, { frames, inTheMiddle }) {
   return next < 0 || bytes.length < next + INTO_THE_FRAME ? Infinity : next + INTO_THE_FRAME;
 }
 
-/** An `EventSource` and all that it heard. No case closes it: the program must bring it to stop. */
+/** An `EventSource` and all its events. No case closes it: the program must make it stop. */
 class Listener {
   heard = [];
 
@@ -81,7 +81,7 @@ class Listener {
     this.stopped = new Promise((stopped) => {
       for (const name of ["message", "chunk", "done", "error"]) {
         this.source.addEventListener(name, (event) => {
-          // The source's own errors, which tell of lost connections, have no data.
+          // The source's own errors, which report lost connections, have no data.
           if (event.data !== undefined) {
             this.heard.push({ name, id: event.lastEventId, data: event.data });
             this.onHeard?.();
@@ -93,7 +93,7 @@ class Listener {
     });
   }
 
-  /** Waits until it has heard so many events. */
+  /** Waits until it has received this many events. */
   async events(count) {
     const enough = new Promise((resolve) => {
       this.onHeard = () => this.heard.length >= count && resolve();
@@ -116,7 +116,7 @@ const upTo = (count) => Array.from({ length: count }, (_, index) => index);
 async function listen(t, task, ...cuts) {
   const proxy = await Proxy.start(...cuts);
   const listener = new Listener(proxy.origin + task.stream.url);
-  // After the verdict: a case that failed must not keep the process alive.
+  // At the end of the case, so that a failed case does not keep the process alive.
   t.after(() => {
     listener.source.close();
     proxy.server.close();
@@ -133,7 +133,7 @@ async function assertStoppedBy204({ proxy, listener }, connections) {
   assert.deepEqual(proxy.connections.map(({ status }) => status), statuses);
 }
 
-test("a stream that is cut between and within its frames is heard whole, each chunk once", async (t) => {
+test("a stream that is cut between and within its frames arrives whole, each chunk once", async (t) => {
   const gates = ["event-source-1", "event-source-2"];
   const steps = [
     { say: "One" }, { say: " two" }, { wait_for: gates[0] },
@@ -157,7 +157,7 @@ test("a stream that is cut between and within its frames is heard whole, each ch
   await assertStoppedBy204(both, [undefined, "1", "2", "3", "7"]);
 });
 
-test("a stream that is cut while nothing is sent goes on where it was", async (t) => {
+test("a stream that is cut while nothing is sent is resumed", async (t) => {
   const gate = "event-source-silence";
   const steps = [{ say: "One" }, { wait_for: gate }, { say: " two" }];
   const task = await submit({ case: "event-source-silence", steps }, { stream: true });
@@ -175,7 +175,7 @@ test("a stream that is cut while nothing is sent goes on where it was", async (t
   await assertStoppedBy204(both, [undefined, "1", "4"]);
 });
 
-test("an error frame is an event with our error, and the end of the reconnecting", async (t) => {
+test("an error frame is an event with hearken's error and ends the reconnecting", async (t) => {
   const task = await submit({ case: "event-source-error", steps: [{ say: "Half" }, "cut"] }, { stream: true });
   const both = await listen(t, task, { frames: 1 });
   const { listener } = both;
@@ -187,7 +187,7 @@ test("an error frame is an event with our error, and the end of the reconnecting
   await assertStoppedBy204(both, [undefined, "0", "2"]);
 });
 
-test("a listener who comes after the end hears everything and stops", async (t) => {
+test("a listener that connects after the end receives everything and stops", async (t) => {
   const task = await submit({ case: "event-source-replay", steps: [{ say: "Again" }] }, { stream: true });
   const first = await listen(t, task);
   await assertStoppedBy204(first, [undefined, "3"]);

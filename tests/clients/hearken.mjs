@@ -1,7 +1,7 @@
-// What the scripts for Node share: where the program and the fake upstream are, how to submit, how to wait.
+// The code that the scripts for Node share: the addresses of the program and of the fake upstream, submitting, waiting.
 //
-// tests/clients.rs starts both and tells their addresses. Each case writes into its prompt what the upstream
-// shall do (see gemini.rs).
+// tests/clients.rs starts both and passes their addresses. The prompt of each case says what the upstream does
+// (see gemini.rs).
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -11,10 +11,10 @@ export const ORIGIN = process.env.HEARKEN_TEST_URL;
 export const KEY = process.env.HEARKEN_TEST_KEY;
 const UPSTREAM = process.env.HEARKEN_TEST_UPSTREAM;
 
-/** The installed clients lie apart from the sources; a plain `import` looks only above this file. */
+/** The installed clients are outside of the sources, where a plain `import` does not look. */
 export const require = createRequire(process.env.HEARKEN_TEST_NODE_MODULES + sep);
 
-/** Any wait of any case, in milliseconds: far longer than it takes, because other work may fill the machine. */
+/** The longest wait of a case, in milliseconds: far longer than it takes, because the machine may be busy. */
 export const PATIENCE = 60_000;
 
 const speech = readFileSync(new URL("../fixtures/audio/speech.mp3", import.meta.url));
@@ -43,7 +43,7 @@ async function upstream(method, path) {
 export const openGate = (gate) => upstream("POST", `/open/${gate}`);
 export const upstreamCalls = (name) => upstream("GET", `/calls/${name}`);
 
-/** The promise's outcome, or an error that names what did not happen in time. */
+/** Returns the promise's result, or fails with the name of what did not happen in time. */
 export async function within(promise, what) {
   let timer;
   const late = new Promise((_, reject) => {

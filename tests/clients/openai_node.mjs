@@ -11,7 +11,7 @@ const OpenAI = require("openai");
 const { Stream } = require("openai/streaming");
 
 const KEEP_ALIVE = ": keep-alive\n";
-/** So many keep-alives pass before a gate is opened. */
+/** The number of keep-alives before a gate is opened. */
 const SILENCE = 3;
 
 const settings = { baseURL: `${ORIGIN}/v1`, apiKey: KEY, timeout: PATIENCE };
@@ -29,7 +29,7 @@ async function all(stream) {
   return chunks;
 }
 
-/** Opens one gate after the other, each when enough keep-alives have come since the last. */
+/** Opens one gate after the other, each when enough keep-alives have come since the previous one. */
 class Silences {
   keepAlives = 0;
 
@@ -66,7 +66,7 @@ function slow(name) {
   return { script: { case: name, steps }, silences: new Silences(...gates) };
 }
 
-/** The role, the pieces, and a last chunk that says why it ended and what it took. */
+/** Asserts that the role, the pieces and a last chunk with finish reason and usage came. */
 function assertWholeAnswer(chunks, ...pieces) {
   const deltas = chunks.map((chunk) => chunk.choices[0].delta);
   assert.equal(deltas.at(0).role, "assistant");
@@ -78,7 +78,7 @@ function assertWholeAnswer(chunks, ...pieces) {
   assert.equal(new Set(chunks.map((chunk) => `${chunk.id} ${chunk.created} ${chunk.model}`)).size, 1);
 }
 
-/** The pieces came, then our error. */
+/** Asserts that the pieces came, and then hearken's error. */
 async function assertBrokenOff(stream, ...pieces) {
   const received = [];
   const error = await all(
@@ -135,7 +135,7 @@ it("a slow synchronous stream is read whole and its task can be queried", async 
   assert.equal(task.results[0].id, chunks[0].id);
 });
 
-it("the package's stream class reads a response that somebody else fetched", async () => {
+it("the package's stream class reads a response that other code fetched", async () => {
   const { script, silences } = slow("node-slow-response");
   const task = await submit(script, { stream: true });
   const controller = new AbortController();
@@ -164,7 +164,7 @@ it("an error frame of a synchronous stream raises behind keep-alives and is not 
   assert.equal(await upstreamCalls(name), 1);
 });
 
-// The upstream would succeed the second time: a client that repeated these calls would not fail at all.
+// The upstream would succeed the second time: a client that repeated these calls would not fail.
 
 it("a failed synchronous stream raises by status and is not repeated", async () => {
   const script = { case: "node-500-stream", refusals: [500], steps: [{ say: "Too late" }] };
@@ -186,7 +186,7 @@ it("a blocking call that broke off is not repeated", async () => {
   assert.equal(await upstreamCalls("node-cut-blocking"), 1);
 });
 
-it("a call that was turned away unpaid is repeated and succeeds", async () => {
+it("a call that was refused without cost is repeated and succeeds", async () => {
   const completion = await completionOf({ case: "node-429", refusals: [429], steps: [{ say: "Now" }] });
   assert.equal(completion.choices[0].message.content, "Now");
   assert.equal(await upstreamCalls("node-429"), 2);
@@ -211,7 +211,7 @@ it("an unknown task is not found", async () => {
   await assertRefused(chunksOf(task), OpenAI.NotFoundError, 404, "task_not_found");
 });
 
-it("a blocking call brings a chat completion", async () => {
+it("a blocking call returns a chat completion", async () => {
   const completion = await completionOf({ case: "node-blocking", steps: [{ say: "One" }, { say: " two" }] });
   assert.equal(completion.object, "chat.completion");
   assert.equal(completion.choices[0].message.content, "One two");

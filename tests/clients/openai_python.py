@@ -1,7 +1,7 @@
 """OpenAI's own Python package as a client of hearken: how it lists models, submits, streams and fails.
 
-`tests/clients.rs` starts the program and the fake upstream and tells their addresses. Each case writes into its
-prompt what the upstream shall do (see `gemini.rs`).
+`tests/clients.rs` starts the program and the fake upstream and passes their addresses. The prompt of each case says
+what the upstream does (see `gemini.rs`).
 """
 
 import asyncio
@@ -24,9 +24,9 @@ AUDIO_URL = "data:audio/mpeg;base64," + base64.b64encode(SPEECH.read_bytes()).de
 
 SUBMIT = "/llm/generations"
 KEEP_ALIVE = b": keep-alive\n"
-# So many keep-alives pass before a gate is opened.
+# The number of keep-alives before a gate is opened.
 SILENCE = 3
-# Any wait of any case, in seconds.
+# The longest wait of a case, in seconds.
 PATIENCE = 30
 
 CLIENT = OpenAI(base_url=BASE, api_key=KEY, timeout=PATIENCE)
@@ -78,7 +78,7 @@ def upstream_calls(case):
 
 
 class Silences:
-    """Opens one gate after the other, each when enough keep-alives have come since the last."""
+    """Opens one gate after the other, each when enough keep-alives have come since the previous one."""
 
     def __init__(self, *gates):
         self.closed = list(gates)
@@ -116,7 +116,7 @@ class Silences:
 
 class Case(unittest.TestCase):
     def assert_whole_answer(self, chunks, *pieces):
-        """The role, the pieces, and a last chunk that says why it ended and what it took."""
+        """Asserts that the role, the pieces and a last chunk with finish reason and usage came."""
         first, *middle, last = chunks
         self.assertEqual(first.choices[0].delta.role, "assistant")
         self.assertEqual([chunk.choices[0].delta.content for chunk in middle], list(pieces))
@@ -129,13 +129,13 @@ class Case(unittest.TestCase):
         self.assertEqual(len({(chunk.id, chunk.created) for chunk in chunks}), 1)
 
     def assert_broken_off(self, stream, *pieces):
-        """The pieces came, then our error."""
+        """Asserts that the pieces came, and then hearken's error."""
         received = []
         with self.assertRaises(openai.APIError) as raised:
             for chunk in stream:
                 received.append(chunk.choices[0].delta.content)
         self.assertEqual(received, ["", *pieces])
-        # The class of an error inside of a stream; those of HTTP errors are derived from it.
+        # The class of an error within a stream. The classes of HTTP errors are derived from it.
         self.assertIs(type(raised.exception), openai.APIError)
         self.assertEqual(raised.exception.code, "upstream_disconnected")
         self.assertEqual(raised.exception.type, "upstream_error")
@@ -230,7 +230,7 @@ class FailuresInMidStream(Case):
         self.assert_broken_off(stream, "Half")
         self.assertEqual(upstream_calls(case), 1)
 
-    def test_an_error_frame_behind_keep_alives_raises(self):
+    def test_an_error_frame_after_keep_alives_raises(self):
         case = "python-cut-late"
         script = {"case": case, "steps": [{"say": "Half"}, {"wait_for": case}, "cut"]}
         silences = Silences(case)
@@ -239,7 +239,7 @@ class FailuresInMidStream(Case):
 
 
 class FailuresBeforeTheFirstChunk(Case):
-    # The upstream would succeed the second time: a client that repeated the call would not fail at all.
+    # The upstream would succeed the second time: a client that repeated the call would not fail.
 
     def test_a_failed_synchronous_stream_raises_by_status_and_is_not_repeated(self):
         script = {"case": "python-500-stream", "refusals": [500], "steps": [{"say": "Too late"}]}
@@ -264,7 +264,7 @@ class FailuresBeforeTheFirstChunk(Case):
         )
         self.assertEqual(upstream_calls("python-cut-blocking"), 1)
 
-    def test_a_call_that_was_turned_away_unpaid_is_repeated_and_succeeds(self):
+    def test_a_call_that_was_refused_without_cost_is_repeated_and_succeeds(self):
         script = {"case": "python-429", "refusals": [429], "steps": [{"say": "Now"}]}
         self.assertEqual(completion_of(script).choices[0].message.content, "Now")
         self.assertEqual(upstream_calls("python-429"), 2)
@@ -299,13 +299,13 @@ class FailuresBeforeTheFirstChunk(Case):
 
 
 class Answers(Case):
-    def test_a_blocking_call_brings_a_chat_completion(self):
+    def test_a_blocking_call_returns_a_chat_completion(self):
         completion = completion_of({"case": "python-blocking", "steps": [{"say": "One"}, {"say": " two"}]})
         self.assertEqual(completion.object, "chat.completion")
         self.assertEqual(completion.choices[0].message.content, "One two")
         self.assertEqual(completion.choices[0].message.role, "assistant")
         self.assertEqual(completion.choices[0].finish_reason, "stop")
-        # OpenAI's sum: what was thought is part of the completion.
+        # As in OpenAI's sum, reasoning tokens are part of the completion.
         usage = completion.usage
         self.assertEqual((usage.prompt_tokens, usage.completion_tokens, usage.total_tokens), (40, 10, 50))
         self.assertEqual(usage.completion_tokens_details.reasoning_tokens, 3)

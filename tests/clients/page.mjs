@@ -1,4 +1,4 @@
-// The page at `/` in a real Chromium, used as a person uses it.
+// The page at `/` in a real Chromium, used as a user uses it.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
@@ -50,7 +50,7 @@ const NOTES = [
   "The speaker pauses once, ", "after the first sentence. ", "There is no music and no second voice.",
 ];
 
-test("a wrong key is refused with a reason, the right one stays over a reload and goes with signing out", async (t) => {
+test("a wrong key is refused with a reason; the right one survives a reload but not a sign-out", async (t) => {
   const page = await tab(t, { signedIn: false, refusals: [401] });
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
   await page.getByRole("button", { name: "Sign in" }).click();
@@ -66,7 +66,7 @@ test("a wrong key is refused with a reason, the right one stays over a reload an
   assert.deepEqual(await page.evaluate(() => [sessionStorage.getItem("key"), localStorage.length]), [null, 0]);
 });
 
-test("a dropped file is heard: waveform, reasoning apart, the answer as it comes, the numbers", async (t) => {
+test("a dropped file is processed: waveform, separate reasoning, streamed answer, figures", async (t) => {
   const page = await tab(t);
   await page.getByText("Drop an audio file here").waitFor();
   await shoot(page, "empty");
@@ -86,7 +86,7 @@ test("a dropped file is heard: waveform, reasoning apart, the answer as it comes
   ] }, { file: false });
   await state(page, "thinking");
   await page.getByText("Reasoning", { exact: true }).waitFor();
-  assert.equal(await page.locator(".thoughts").getAttribute("open"), null, "it is folded");
+  assert.equal(await page.locator(".thoughts").getAttribute("open"), null, "the thoughts are folded");
   await openGate(thinks);
   await state(page, "streaming");
   await answer(page).getByText("Nothing is lost.").waitFor();
@@ -122,7 +122,7 @@ test("stop ends the task at once and keeps what had come", async (t) => {
   assert.equal(await page.getByRole("button", { name: "Stop" }).isVisible(), false);
 });
 
-test("a cut connection is told, resumed by offset, and nothing is lost or shown twice", async (t) => {
+test("a cut connection is shown and resumed by offset, and nothing is lost or shown twice", async (t) => {
   const line = await Line.start(t);
   const page = await tab(t, { origin: line.origin, isCut: true });
   const gates = ["page-cut-1", "page-cut-2"];
@@ -153,7 +153,7 @@ test("a submit that was cut is sent again and runs once", async (t) => {
   await page.route("**/v1/llm/generations", async (route) => {
     tries += 1;
     if (tries > 1) return route.continue();
-    // The server has it, and the reply is lost.
+    // The server has the submit, and its reply is lost.
     await route.fetch();
     return route.abort("connectionreset");
   });
@@ -162,7 +162,7 @@ test("a submit that was cut is sent again and runs once", async (t) => {
   assert.deepEqual([tries, await upstreamCalls("page-again")], [2, 1]);
 });
 
-test("a reload goes on with the running task where it was", async (t) => {
+test("a reload resumes the running task where it was", async (t) => {
   const page = await tab(t);
   const gate = "page-reload";
   await ask(page, { case: "page-reload", steps: [{ say: "Before. " }, { wait_for: gate }, { say: "After." }] });
@@ -194,7 +194,7 @@ test("a second tab on the same task shows the same stream", async (t) => {
   }
 });
 
-test("what fails says why and what to do, and can be tried again with the same audio", async (t) => {
+test("a failure shows the reason and what to do, and can be retried with the same audio", async (t) => {
   const page = await tab(t);
   await ask(page, { case: "page-fails", refusals: [503], steps: [{ say: "Better." }] });
   await state(page, "failed");
@@ -211,7 +211,7 @@ test("what fails says why and what to do, and can be tried again with the same a
   assert.equal(await upstreamCalls("page-fails"), 2);
 });
 
-test("what cannot be used is refused in words, and what the browser cannot play can be sent", async (t) => {
+test("an unusable file is refused with a reason, and one that the browser cannot play can be sent", async (t) => {
   const page = await tab(t, { refusals: [422] });
   await page.getByRole("button", { name: "Listen" }).click();
   await page.getByText("Choose a file, record something, or enter an address.").waitFor();
@@ -226,7 +226,7 @@ test("what cannot be used is refused in words, and what the browser cannot play 
   await state(page, "done");
 });
 
-test("a model that is not listed can be named, and one that nobody serves is told", async (t) => {
+test("an unlisted model can be entered, and one that no channel serves is reported", async (t) => {
   const page = await tab(t, { refusals: [422] });
   await page.setInputFiles("#file", SPEECH);
   await page.getByLabel("Model", { exact: true }).selectOption("Another model ...");
@@ -238,7 +238,7 @@ test("a model that is not listed can be named, and one that nobody serves is tol
   assert.equal(await page.evaluate(() => document.activeElement.id), "model");
 });
 
-test("a model without a name is asked for, and the question goes with the answer", async (t) => {
+test("a missing model name is requested, and the error disappears with the name", async (t) => {
   const page = await tab(t);
   await page.setInputFiles("#file", SPEECH);
   await page.getByLabel("Model", { exact: true }).selectOption("Another model ...");
@@ -253,7 +253,7 @@ test("a model without a name is asked for, and the question goes with the answer
   assert.equal(await name.getAttribute("aria-invalid"), "false");
 });
 
-test("of several files the first is taken, and that is said", async (t) => {
+test("the first of several files is used, and the page says so", async (t) => {
   const page = await tab(t);
   await drop(page, SPEECH, "first.wav", "second.wav");
   await page.getByText("Only the first is used: first.wav").waitFor();
@@ -261,7 +261,7 @@ test("of several files the first is taken, and that is said", async (t) => {
   await page.getByText("Only the first is used: first.wav").waitFor();
 });
 
-test("a model's service that rejects the request is no dead end", async (t) => {
+test("a request that the model's service rejects can be changed and sent again", async (t) => {
   const page = await tab(t);
   for (const [status, advice] of [[400, "Change the prompt or the audio, or choose another model."], [413, "Send a shorter piece"]]) {
     await ask(page, { case: `page-rejects-${status}`, refusals: [status] });
@@ -271,7 +271,7 @@ test("a model's service that rejects the request is no dead end", async (t) => {
   }
 });
 
-test("an answer that was cut short is not just done", async (t) => {
+test("an answer that was cut short is not shown as just done", async (t) => {
   const page = await tab(t);
   const ends = [
     [[{ say: "Half of" }, { finish: "MAX_TOKENS" }], "The answer was cut off at its token limit"],
@@ -295,7 +295,7 @@ test("a model's refusal does not look like an answer", async (t) => {
     for (const { message } of task.results?.[0]?.choices ?? []) Object.assign(message, { content: null, refusal: "I will not." });
     await route.fulfill({ response, json: task });
   });
-  // The same of the stream: what the upstream says is a refusal there.
+  // The same in the stream: there, the upstream's text is a refusal.
   await page.evaluate(() => {
     const fetched = window.fetch;
     window.fetch = async (url, options) => {
@@ -319,7 +319,7 @@ test("a model's refusal does not look like an answer", async (t) => {
   await answer(page).getByText("I will not.").waitFor();
 });
 
-test("a task without a stream is waited for", async (t) => {
+test("the page waits for a task without a stream", async (t) => {
   const page = await tab(t);
   const gate = "page-plain";
   const task = await submit({ case: "page-plain", steps: [{ wait_for: gate }, { say: "All at once." }] });
@@ -379,7 +379,7 @@ test("a recording from the microphone is sent as WAV", async (t) => {
   assert.ok(audio.duration_seconds >= 1, `${audio.duration_seconds}`);
 });
 
-test("a microphone that may not be used is told, and a file still works", async (t) => {
+test("a forbidden microphone is reported, and a file still works", async (t) => {
   const page = await tab(t);
   await page.evaluate(() => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("", "NotAllowedError"));
@@ -422,7 +422,7 @@ test("the list shows the key's tasks, and a task its request, timeline, frames a
   await page.locator('a.task-row .pill[data-state="done"]').first().waitFor({ state: "detached" });
   await page.getByLabel("Show", { exact: true }).selectOption("");
   await row.click();
-  // A role chunk, a thought, a text, the finish: counted by the last frame alone.
+  // A role chunk, a thought, a text, the finish. Only the last frame has the count.
   await page.locator(".tile", { hasText: "Chunks" }).getByText("4", { exact: true }).waitFor();
   await page.getByRole("tab", { name: "Request" }).click();
   await page.getByRole("tabpanel").getByText("mp3", { exact: true }).waitFor();
@@ -449,7 +449,7 @@ test("the list shows the key's tasks, and a task its request, timeline, frames a
   assert.match(refused.stderr, /^\{"error":.*invalid_api_key/);
 });
 
-test("what the list shows is in the address", async (t) => {
+test("the address contains the filter of the list", async (t) => {
   const task = await submit({ case: "page-address", steps: [{ say: "x" }] });
   const page = await tab(t);
   await page.getByRole("link", { name: "Tasks" }).click();
@@ -488,7 +488,7 @@ test("older tasks come page by page", async (t) => {
 
 test("everything can be done by keyboard", async (t) => {
   const page = await tab(t, { signedIn: false });
-  // Before it is needed: Chromium takes a moment to be told that there is somebody who chooses.
+  // This is set early, because Chromium needs a moment to register the handler of the file chooser.
   const chooser = page.waitForEvent("filechooser");
   const reach = async (locator) => {
     for (let step = 0; step < 40; step += 1) {
@@ -548,7 +548,7 @@ test("the focus is never lost on the way to a submit", async (t) => {
 test("the playhead ends where the audio does", async (t) => {
   const page = await tab(t);
   const wav = readFileSync(SPEECH);
-  // 2.6 seconds: rounded they are three, counted they are two.
+  // 2.6 seconds would be 3 when rounded; the clock shows 2.
   const [rate, frame] = [wav.readUInt32LE(24), wav.readUInt16LE(32)];
   const sound = Buffer.alloc(Math.round(2.6 * rate) * frame);
   const head = Buffer.from(wav.subarray(0, 44));
@@ -573,7 +573,7 @@ test("a view that is opened has the focus", async (t) => {
 });
 
 for (const scheme of ["light", "dark"]) {
-  test(`nothing stands in the way of assistive technology: ${scheme}`, async (t) => {
+  test(`the page is accessible to assistive technology: ${scheme}`, async (t) => {
     const page = await tab(t, { signedIn: false, context: { colorScheme: scheme } });
     await assertAccessible(page, "sign-in");
     await signIn(page);
@@ -599,7 +599,7 @@ for (const scheme of ["light", "dark"]) {
   });
 }
 
-test("a phone shows all of it without moving sideways", async (t) => {
+test("a phone shows the whole page without sideways scrolling", async (t) => {
   const page = await tab(t, { signedIn: false, context: { viewport: { width: 320, height: 740 }, deviceScaleFactor: 2 } });
   await assertFits(page);
   await signIn(page);

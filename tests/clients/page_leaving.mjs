@@ -1,4 +1,4 @@
-// The page where something is stopped, left, lost or gone: nothing runs, records or stays that nobody asked for.
+// The page when something is stopped, left or lost: no unwanted task, recording or data remains.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -15,12 +15,12 @@ const stopUpload = (page) => page.locator("#abort").click();
 const stopped = (page) => page.locator("#status").getByText("Stopped", { exact: true }).waitFor({ state: "attached" });
 const never = (name) => ({ case: name, steps: [{ say: "x" }, { wait_for: `${name}-never` }] });
 
-/** When the upstream was asked, there is a task. */
+/** Waits until the upstream is called: then there is a task. */
 async function submitted(name) {
   while ((await upstreamCalls(name)) === 0) await new Promise((next) => setTimeout(next, 20));
 }
 
-/** A tab with the form, on a line of its own. */
+/** A tab with the form, on a connection of its own. */
 async function onLine(t) {
   const line = await Line.start(t);
   const page = await tab(t, { origin: line.origin, isCut: true });
@@ -43,7 +43,7 @@ test("a stop in the middle of an upload submits nothing", async (t) => {
   assert.equal(await upstreamCalls("page-stop-upload"), 0);
 });
 
-test("a stop just before it is told that all was sent leaves no task behind", async (t) => {
+test("a stop just before the upload is reported as complete leaves no task behind", async (t) => {
   const { line, page } = await onLine(t);
   await page.evaluate(() => Object.defineProperty(XMLHttpRequestUpload.prototype, "onload", {
     set(listener) { window.tell = listener; },
@@ -67,7 +67,7 @@ test("a stop after a lost reply finds the task and cancels it", async (t) => {
   await ask(page, never("page-stop-lost"));
   await submitted("page-stop-lost");
   await upload(page, "waiting for the server");
-  // From here on no pause of the page ends by itself.
+  // From here on, the clock of the page stands, so no pause ends.
   await page.clock.pauseAt(Date.now() + 10_000);
   line.cut();
   await upload(page, "sending again");
@@ -78,7 +78,7 @@ test("a stop after a lost reply finds the task and cancels it", async (t) => {
   assert.deepEqual([task.error.code, await upstreamCalls("page-stop-lost")], ["task_cancelled", 1]);
 });
 
-test("a stop that nobody answers says so in time, and the same again is the same task", async (t) => {
+test("a stop without a reply is reported in time, and a repeated submit is the same task", async (t) => {
   const { line, page } = await onLine(t);
   await page.clock.install();
   line.mute();
@@ -111,7 +111,7 @@ test("a stop does not wait for a reply that is held back", async (t) => {
   assert.deepEqual([task.error.code, await upstreamCalls("page-stop-held")], ["task_cancelled", 1]);
 });
 
-test("a stop while the connection is gone is done when it is back", async (t) => {
+test("a stop while the connection is lost takes effect when it is back", async (t) => {
   const { line, page } = await onLine(t);
   await ask(page, never("page-stop-gone"));
   await answer(page).getByText("x").waitFor();
@@ -127,7 +127,7 @@ test("a stop while the connection is gone is done when it is back", async (t) =>
   assert.equal(await page.locator(".connection").isVisible(), false);
 });
 
-test("a stop that fails can be repeated, and its error goes with it", async (t) => {
+test("a stop that fails can be repeated, which removes its error", async (t) => {
   const page = await tab(t, { refusals: [500] });
   await ask(page, never("page-stop-fails"));
   await answer(page).getByText("x").waitFor();
@@ -143,7 +143,7 @@ test("a stop that fails can be repeated, and its error goes with it", async (t) 
   assert.equal(await page.locator("#panel-Answer .notice.bad").count(), 0);
 });
 
-test("nothing was lost is not said of an answer that breaks off", async (t) => {
+test("an answer that breaks off is not shown with 'nothing was lost'", async (t) => {
   const { line, page } = await onLine(t);
   const gate = "page-breaks-off";
   await ask(page, { case: gate, steps: [{ say: "Before." }, { wait_for: gate }, "cut"] });
@@ -158,14 +158,14 @@ test("nothing was lost is not said of an answer that breaks off", async (t) => {
   assert.equal(await page.locator(".connection").isVisible(), false);
 });
 
-test("a server that falls silent after the upload is asked again", async (t) => {
+test("the submit is sent again to a server that is silent after the upload", async (t) => {
   const { line, page } = await onLine(t);
   await page.clock.install();
   line.mute();
   await ask(page, { case: "page-silent", steps: [{ say: "Heard." }] });
   await submitted("page-silent");
   await upload(page, "waiting for the server");
-  // The silence has lasted long enough, and from here on no pause of the page ends by itself.
+  // The silence has lasted long enough. From here on, the clock of the page stands, so no pause ends.
   await page.clock.pauseAt(Date.now() + 100_000);
   await upload(page, "sending again");
   line.restore();
@@ -174,7 +174,7 @@ test("a server that falls silent after the upload is asked again", async (t) => 
   assert.equal(await upstreamCalls("page-silent"), 1);
 });
 
-test("trying again after an answer that says nothing is the same submit", async (t) => {
+test("a retry after a reply without information is the same submit", async (t) => {
   const page = await tab(t, { refusals: [502] });
   let tries = 0;
   await page.route("**/v1/llm/generations", async (route) => {
@@ -201,7 +201,7 @@ test("signing out while an answer streams leaves nothing in the tab", async (t) 
   await openGate(gate);
 });
 
-test("a key that is no longer valid takes the form with it", async (t) => {
+test("a key that is no longer valid clears the form", async (t) => {
   const page = await tab(t, { refusals: [401] });
   await page.setInputFiles("#file", SPEECH);
   await page.locator("#chosen").getByRole("slider").waitFor();
@@ -213,7 +213,7 @@ test("a key that is no longer valid takes the form with it", async (t) => {
   await page.getByText("Drop an audio file here").waitFor();
 });
 
-test("using a task again whose audio is gone asks for the audio, and keeps the exact numbers", async (t) => {
+test("using a task without its audio again asks for the audio and keeps the exact numbers", async (t) => {
   const script = { case: "page-use-again", steps: [{ say: "x" }] };
   const task = await submit(script, { temperature: 0.25, max_tokens: 1000 });
   const page = await tab(t);
@@ -232,7 +232,7 @@ test("using a task again whose audio is gone asks for the audio, and keeps the e
   assert.deepEqual([request.temperature, request.max_tokens], [0.25, 1000]);
 });
 
-test("what signs an address is neither shown nor kept", async (t) => {
+test("the signature of an address is neither shown nor kept", async (t) => {
   const page = await tab(t);
   await page.getByRole("button", { name: "Use a URL" }).click();
   await page.getByLabel("Address of an audio file").fill("http://someone:pass@localhost:9/talk.wav?signature=s3cret#part");
@@ -246,7 +246,7 @@ test("what signs an address is neither shown nor kept", async (t) => {
   assert.doesNotMatch(await page.evaluate(() => JSON.stringify(sessionStorage)), /s3cret|pass/);
 });
 
-/** The microphone, which is given when `allow()` is called in the page; `window.tracks` is what was given. */
+/** Starts a recording. The microphone is granted when the page calls `allow()`; `window.tracks` has its tracks. */
 async function askForMicrophone(page) {
   await page.evaluate(() => {
     const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -263,7 +263,7 @@ async function askForMicrophone(page) {
 
 const microphoneIsOff = (page) => page.waitForFunction(() => window.tracks?.every(({ readyState }) => readyState === "ended"));
 
-test("a microphone that is allowed when the form has been left is let go", async (t) => {
+test("a microphone that is allowed after the form was left is released", async (t) => {
   const page = await tab(t);
   await askForMicrophone(page);
   await page.getByRole("link", { name: "Tasks" }).click();
@@ -275,7 +275,7 @@ test("a microphone that is allowed when the form has been left is let go", async
   assert.equal(await page.locator("#recording").isVisible(), false);
 });
 
-test("a file that is pasted while it records takes the recording's place", async (t) => {
+test("a file that is pasted during a recording replaces the recording", async (t) => {
   const page = await tab(t);
   await askForMicrophone(page);
   await page.evaluate(() => window.allow());
@@ -295,7 +295,7 @@ test("a microphone that is unplugged ends the recording, which is kept", async (
   await page.locator("#chosen").getByText(/recording-.*\.wav/).waitFor();
 });
 
-test("a recording that is left is finished and kept", async (t) => {
+test("a recording is finished and kept when the form is left", async (t) => {
   const page = await tab(t);
   await askForMicrophone(page);
   await page.evaluate(() => window.allow());
@@ -306,7 +306,7 @@ test("a recording that is left is finished and kept", async (t) => {
   await page.locator("#chosen").getByText(/recording-.*\.wav/).waitFor();
 });
 
-test("what is too large is refused before it is read, and what is too long to be drawn can be played", async (t) => {
+test("a file that is too large is refused unread, and one that is too long to draw can be played", async (t) => {
   const page = await tab(t);
   await page.setInputFiles("#file", fileOf(t, "film.mp4", Buffer.alloc(22_100_000)));
   await page.getByText("film.mp4 is too large").waitFor();
@@ -318,7 +318,7 @@ test("what is too large is refused before it is read, and what is too long to be
   await page.locator("#chosen audio").waitFor();
 });
 
-test("a task is waited for while the server is away, and its frames as well", async (t) => {
+test("the page waits for a task and its frames while the server is away", async (t) => {
   const task = await submit({ case: "page-away", steps: [{ say: "x" }] }, { stream: true });
   const page = await tab(t, { isCut: true });
   let isAway = true;
@@ -338,7 +338,7 @@ test("a task that cannot be read is not called failed", async (t) => {
   await state(page, "unknown");
 });
 
-test("another filter shows nothing of the one before", async (t) => {
+test("another filter shows no tasks of the previous one", async (t) => {
   await submit({ case: "page-filter", steps: [{ say: "x" }] });
   const page = await tab(t);
   await page.getByRole("link", { name: "Tasks" }).click();

@@ -1,4 +1,4 @@
-// The page's form and its view of a task, as the scripts that drive it see them.
+// The page's form and its view of a task, for the scripts that use them.
 
 import { fileURLToPath } from "node:url";
 
@@ -11,7 +11,7 @@ const pill = (page) => page.locator("#view-task .title-box .pill");
 export const state = (page, word) => pill(page).and(page.locator(`[data-state="${word}"]`)).waitFor();
 export const answer = (page) => page.locator("#panel-Answer > .answer");
 
-/** Fills the form with the sample and what the upstream shall do; submits. */
+/** Fills the form with the sample and the upstream's script, and submits it. */
 export async function ask(page, script, { file = true } = {}) {
   if (file) await page.setInputFiles("#file", SPEECH);
   await page.getByLabel("Model", { exact: true }).selectOption("gemini-2.5-pro");

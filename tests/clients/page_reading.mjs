@@ -1,5 +1,5 @@
-// The page and its reader: texts of any direction and size, what marks in an answer mean, errors that are true as long as
-// they are shown, and the way back.
+// The page and its reader: texts of any direction and size, Markdown in answers, errors that are shown only as long as
+// they are true, and the way back.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -17,13 +17,13 @@ after(closeBrowser);
 
 const say = (text, size = 7) => text.match(new RegExp(`[^]{1,${size}}`, "gu")).map((piece) => ({ say: piece }));
 const noticed = (page, words) => page.locator(".notice").getByText(words).waitFor();
-/** From here on the page's time passes when the case says so: a slow machine must not miss a second of a countdown. */
+/** From here on, the case controls the page's clock: a slow machine must not miss a second of a countdown. */
 async function stopTime(page) {
   await page.clock.install();
   await page.clock.pauseAt(Date.now() + 10_000);
 }
 
-/** Lets the page's time pass in small steps until it shows this: it paints, and counts, only while time passes. */
+/** Advances the page's clock in small steps until it shows this: the page paints and counts only while time passes. */
 async function passUntil(page, locator) {
   const end = Date.now() + PATIENCE;
   while (!(await locator.isVisible())) {
@@ -68,7 +68,7 @@ are no heading
 \`\`\`
 `;
 
-test("an answer's marks are shown, and nothing in it runs", async (t) => {
+test("an answer's Markdown is shown formatted, and nothing in it runs", async (t) => {
   const page = await tab(t);
   await page.evaluate(() => (window.alert = () => (window.alerted = true)));
   await ask(page, { case: "page-markdown", steps: say(MARKDOWN) });
@@ -94,7 +94,7 @@ test("an answer's marks are shown, and nothing in it runs", async (t) => {
   assert.deepEqual(await texts("td"), ["A | B", "yes", "C", ""]);
   assert.deepEqual(await texts("code, .code-line"), ["&amp;", "a *b*", "| no | table |"]);
   assert.equal(await answer(page).locator("img, script, iframe").count(), 0);
-  // The same, whether it came in pieces or at once.
+  // The result is the same, whether the answer came in pieces or at once.
   const streamed = await answer(page).innerHTML();
   await assertAccessible(page, "marks");
   await shoot(page, "marks");
@@ -109,7 +109,7 @@ test("an answer's marks are shown, and nothing in it runs", async (t) => {
   assert.equal(await page.evaluate(() => window.alerted), undefined);
 });
 
-test("an answer whose marks never end is shown in time", async (t) => {
+test("an answer with endless Markdown marks is shown in time", async (t) => {
   const page = await tab(t);
   for (const [index, mark] of ["[", "a* ", "`` ` ", "> ", "- ", "![", "|"].entries()) {
     await ask(page, { case: `page-endless-${index}`, steps: [{ say: mark.repeat(12_000 / mark.length) }, { say: "\nThe end." }] });
@@ -119,7 +119,7 @@ test("an answer whose marks never end is shown in time", async (t) => {
   }
 });
 
-test("a text that is read from right to left stands on the right", async (t) => {
+test("a right-to-left text is aligned to the right", async (t) => {
   const page = await tab(t);
   const prompt = page.getByLabel("Prompt", { exact: true });
   await prompt.fill("من يتحدث؟");
@@ -186,7 +186,7 @@ test("letters of twice the size are not cut off", async (t) => {
   await look("list");
 });
 
-test("each model says where the audio goes", async (t) => {
+test("the page says for each model where the audio is sent", async (t) => {
   const page = await tab(t);
   await page.locator("#model-note").getByText("The server sends the audio to the service that runs this model.").waitFor();
   await page.getByLabel("Model", { exact: true }).selectOption("Another model ...");
@@ -195,7 +195,7 @@ test("each model says where the audio goes", async (t) => {
   assert.doesNotMatch(await page.locator("footer").innerText(), /on this server only/);
 });
 
-test("an error goes with what caused it, and stays with what did not", async (t) => {
+test("an error disappears with its cause, and only then", async (t) => {
   const page = await tab(t, { refusals: [422, 503] });
   const listen = page.getByRole("button", { name: "Listen" });
   const notice = page.locator("#compose-error .notice");
@@ -237,7 +237,7 @@ test("an error goes with what caused it, and stays with what did not", async (t)
   await notice.waitFor({ state: "detached" });
 });
 
-test("a wrong key is not held against the next one", async (t) => {
+test("the error of a wrong key disappears when the next key is entered", async (t) => {
   const page = await tab(t, { signedIn: false, refusals: [401] });
   await signIn(page, "sk-wrong");
   await page.getByText("This key is not valid here.").waitFor();
@@ -245,7 +245,7 @@ test("a wrong key is not held against the next one", async (t) => {
   await page.locator("#sign-in-error:empty").waitFor({ state: "attached" });
 });
 
-test("trying again waits as long as the server asks, and then tries again", async (t) => {
+test("a retry waits as long as the server asks, and is then sent", async (t) => {
   const page = await tab(t, { refusals: [429] });
   await stopTime(page);
   let tries = 0;
@@ -267,7 +267,7 @@ test("trying again waits as long as the server asks, and then tries again", asyn
   assert.deepEqual([tries, await upstreamCalls("page-countdown")], [2, 1]);
 });
 
-test("a failed task is tried again when the pause in its error has passed", async (t) => {
+test("a failed task can be retried after the pause in its error", async (t) => {
   const page = await tab(t);
   await page.clock.install();
   await ask(page, { case: "page-pause", refusals: [429], retry_delay: "600s", steps: [{ say: "x" }] });
@@ -282,7 +282,7 @@ test("a failed task is tried again when the pause in its error has passed", asyn
   await page.getByRole("button", { name: "Try again", exact: true }).click();
   await state(page, "done");
   assert.equal(await upstreamCalls("page-pause"), 2);
-  // A reader without the audio goes to the form, which may be filled at once; the words say when to run it.
+  // A reader without the audio gets the form, which can be filled in at once. The text says when to run it.
   const other = await tab(t);
   await other.evaluate((id) => (location.hash = `#task=${id}`), failed);
   await noticed(other, "try again in 600 seconds");
@@ -290,7 +290,7 @@ test("a failed task is tried again when the pause in its error has passed", asyn
   await other.getByRole("heading", { name: "New task" }).waitFor();
 });
 
-test("a reader waits as long as the server asks, and the seconds are counted", async (t) => {
+test("the page waits as long as the server asks, and counts the seconds", async (t) => {
   const task = await submit({ case: "page-patience", steps: [{ say: "x" }] }, { stream: true });
   const page = await tab(t, { refusals: [503] });
   await stopTime(page);
@@ -309,7 +309,7 @@ test("a reader waits as long as the server asks, and the seconds are counted", a
   await state(page, "done");
 });
 
-test("a failed task whose audio is gone does not offer to try again", async (t) => {
+test("a failed task without its audio offers no retry", async (t) => {
   const task = await submit({ case: "page-gone", refusals: [503], steps: [{ say: "x" }] });
   await api(`/v1/tasks/${task.id}?wait=20`);
   const page = await tab(t);
@@ -320,7 +320,7 @@ test("a failed task whose audio is gone does not offer to try again", async (t) 
   await page.getByText("Choose the audio again: this page no longer has it.").waitFor();
 });
 
-test("messages suit their readers and say things once", async (t) => {
+test("messages are written for the page's users and repeat nothing", async (t) => {
   const page = await tab(t, { refusals: [422] });
   await page.getByRole("button", { name: "Use a URL" }).click();
   for (const address of ["http://10.0.0.1/a.wav", "http://server.internal/a.wav", "http://me:pw@example.com/a"]) {
@@ -381,7 +381,7 @@ test("the list is where it was left when a reader comes back from a task", async
   await state(page, "done");
   await page.goBack();
   await isBack();
-  // The page is another one, and a task came in the meantime.
+  // The page was loaded again, and a task was added before that.
   await page.locator(`a.task-row[href="${href}"]`).click();
   await state(page, "done");
   const fresh = await submit({ case: "page-back", steps: [{ say: "x" }] });
@@ -392,7 +392,7 @@ test("the list is where it was left when a reader comes back from a task", async
   await isBack();
   await page.getByRole("link", { name: "Tasks" }).click();
   await page.waitForFunction(() => scrollY === 0 && document.querySelectorAll("a.task-row").length === 20);
-  // What was loaded is there again, also when nothing was opened; at the top stands what is new.
+  // The loaded tasks are there again, even if none was opened. New tasks are at the top.
   await page.getByRole("button", { name: "Show older tasks" }).click();
   await rows.nth(39).waitFor();
   await page.evaluate(() => {
@@ -406,7 +406,7 @@ test("the list is where it was left when a reader comes back from a task", async
   await page.waitForFunction((id) => document.querySelector("a.task-row").hash === `#task=${id}` && scrollY === 0, newest.id);
 });
 
-test("the curl line of a task does the same in any shell, whatever the prompt", async (t) => {
+test("the curl command of a task works in any shell and with any prompt", async (t) => {
   const files = http.createServer((_, response) => response.end(readFileSync(SPEECH)));
   await new Promise((listening) => files.listen(0, "127.0.0.1", listening));
   t.after(() => files.close());
@@ -439,7 +439,7 @@ test("the curl line of a task does the same in any shell, whatever the prompt", 
   }
 });
 
-test("Ctrl+Enter runs what is written", async (t) => {
+test("Ctrl+Enter submits the form", async (t) => {
   const page = await tab(t);
   await page.locator("#run-hint").getByText("or press Ctrl+Enter").waitFor();
   await page.setInputFiles("#file", SPEECH);
@@ -454,7 +454,7 @@ test("Ctrl+Enter runs what is written", async (t) => {
   assert.ok(taskId(page));
 });
 
-test("on a machine of Apple's it is Cmd+Enter", async (t) => {
+test("on an Apple computer, Cmd+Enter submits the form", async (t) => {
   const page = await tab(t, { platform: "MacIntel" });
   await page.locator("#run-hint").getByText("or press Cmd+Enter").waitFor();
   await page.getByLabel("Prompt", { exact: true }).press("Control+Enter");

@@ -1,7 +1,7 @@
-"""What no schema can say of a good request, and schemathesis would have to know to make one.
+"""Corrects valid requests of schemathesis where no schema can describe what makes them valid.
 
-Bad requests stay as they are. What is corrected here of good ones is refused for good reasons otherwise, and tested in
-`tests/it`.
+Invalid requests are not changed. Without these corrections, the server refuses the valid ones for good reasons, which
+`tests/it` tests.
 """
 
 import uuid
@@ -18,13 +18,13 @@ known_tasks = set()
 def before_call(context, case, kwargs):
     if case.meta is not None and case.meta.generation.mode.is_negative:
         return
-    # A key that came with another body before is refused, and the tool sends the same few keys with ever new bodies.
+    # A key that came with another body before is refused, and the tool sends the same few keys with always new bodies.
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
-    # Most names are no model of this server's, and most texts that begin as they must are no audio.
+    # Most names are no model of this server, and most texts with the right beginning are no audio.
     if isinstance(case.body, dict):
         case.body.update(model=MODEL, audio_url=AUDIO)
-    # A page begins behind a task that there is.
+    # A page begins after an existing task.
     if case.query and "after" in case.query and case.query["after"] not in known_tasks:
         if known_tasks:
             case.query["after"] = min(known_tasks)

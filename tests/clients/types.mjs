@@ -1,5 +1,5 @@
-// The OpenAPI document in TypeScript: what openapi-typescript makes of it must take every request and every response
-// that the document shows, and the smallest request that the server takes.
+// The OpenAPI document in TypeScript: the types of openapi-typescript must accept every request and every response
+// in the document, and the smallest request that the server accepts.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -21,7 +21,7 @@ const CHECKS = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--targe
 
 const literal = (value) => JSON.stringify(value);
 
-/** The examples of a body, with the type that the generator gives them. */
+/** The examples of a body, with their generated type. */
 function* bodies(where, content = {}) {
   for (const [type, { example, examples = {} }] of Object.entries(content)) {
     const values = example === undefined ? Object.values(examples).map(({ value }) => value) : [example];
@@ -29,7 +29,7 @@ function* bodies(where, content = {}) {
   }
 }
 
-/** Every example of the document, as the value of the type that it is an example of. */
+/** Every example of the document, as a value of its type. */
 function* shown(document) {
   for (const operation of Object.values(document.paths).flatMap((item) => Object.values(item))) {
     const own = `operations[${literal(operation.operationId)}]`;
@@ -39,18 +39,18 @@ function* shown(document) {
     }
     const query = (operation.parameters ?? []).filter((parameter) => parameter.in === "query");
     const examples = query.filter(({ example }) => example !== undefined).map(({ name, example }) => [name, example]);
-    // No parameter at all is a good query, too.
+    // A query without parameters is valid, too.
     for (const value of query.length ? [{}, Object.fromEntries(examples)] : []) {
       yield `NonNullable<${own}["parameters"]["query"]> = ${literal(value)}`;
     }
   }
 }
 
-test("the types of openapi-typescript take the smallest request and all that the document shows", async (t) => {
+test("the types of openapi-typescript accept the smallest request and all examples", async (t) => {
   const directory = mkdtempSync(join(tmpdir(), "hearken-types-"));
   t.after(() => rmSync(directory, { recursive: true }));
   const address = `${ORIGIN}/openapi.json`;
-  // As the README runs it.
+  // The command is the README's.
   await run("node", [bin("openapi-typescript", "bin/cli.js"), address, "-o", join(directory, "hearken.ts")]);
   const document = await (await fetch(address)).json();
   const examples = [...shown(document)];
@@ -61,9 +61,9 @@ test("the types of openapi-typescript take the smallest request and all that the
     'export const smallest: Submit = { model: "m", audio_url: "https://example.com/a.mp3" };',
     "export const nulls: Submit = { ...smallest, prompt: null, sync: null, stream: null, max_tokens: null, temperature: null,",
     "  system_prompt: null, reasoning: null };",
-    "// @ts-expect-error Nothing is heard without audio.",
+    "// @ts-expect-error The audio is required.",
     'export const silent: Submit = { model: "m" };',
-    "// @ts-expect-error Texts are no numbers.",
+    "// @ts-expect-error A text is not a number.",
     'export const wrong: Submit = { ...smallest, max_tokens: "100" };',
     ...examples.map((example, index) => `export const example${index}: ${example};`),
   ].join("\n"));

@@ -222,7 +222,7 @@ test("using a task without its audio again asks for the audio and keeps the exac
   await page.evaluate((id) => (location.hash = `#task=${id}`), task.id);
   await state(page, "done");
   await page.getByRole("button", { name: "Use again" }).click();
-  await page.getByText("Choose the audio again: this page no longer has it.").waitFor();
+  await page.getByText("Choose the audio again. This page no longer has it.").waitFor();
   assert.equal(await page.locator("#chosen").isVisible(), false);
   assert.deepEqual(await page.locator("output").allTextContents(), ["0.25", "1,000"]);
   await page.setInputFiles("#file", SPEECH);

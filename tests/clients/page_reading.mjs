@@ -317,7 +317,7 @@ test("a failed task without its audio offers no retry", async (t) => {
   await state(page, "failed");
   assert.equal(await page.getByRole("button", { name: "Try again" }).count(), 0);
   await page.locator(".notice").getByRole("button", { name: "Use again" }).click();
-  await page.getByText("Choose the audio again: this page no longer has it.").waitFor();
+  await page.getByText("Choose the audio again. This page no longer has it.").waitFor();
 });
 
 test("messages are written for the page's users and repeat nothing", async (t) => {

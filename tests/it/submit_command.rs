@@ -121,7 +121,7 @@ fn an_answer_that_was_cut_short_says_so() {
     let upstream = FakeUpstream::gemini().say("a").finish("MAX_TOKENS").start();
     let hearken = Hearken::start(&upstream);
     let ended = Home::new().run(hearken.address, &SUBMIT).with_status(0);
-    assert!(ended.out == "a\n" && ended.err.contains("limit of tokens"), "{ended:?}");
+    assert!(ended.out == "a\n" && ended.err.contains("token limit"), "{ended:?}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! What is counted and measured, for Prometheus.
+//! Metrics for Prometheus.
 //!
-//! The [registry](Metrics) is a value that the server makes and hands down: each part gets the handles that it needs and
-//! knows nothing else of this. There are two kinds of truth. What happens is counted where it happens, by atomics that
-//! nobody waits for, once for a task, a call, a batch of chunks or a commit; never for a subscriber's event. What *is*
-//! (who runs, who waits, how much memory is taken) is asked of its owner when somebody looks ([`Now`]): nothing is added
-//! up and taken off again, so nothing can drift.
+//! The server creates the [registry](Metrics) and passes it down: each part gets only the handles that it needs. There
+//! are two kinds of metrics. Events are counted where they happen, by atomics without waiting, once for a task, a call,
+//! a batch of chunks or a commit; never for each event of a subscriber. Gauges (running and waiting tasks, memory in
+//! use) are read from their owner when scraped ([`Now`]). Nothing is added and subtracted over time, so no gauge can
+//! drift.
 //!
 //! Every metric is declared once, in [`ALL`].
 
@@ -32,10 +32,10 @@ pub use tasks::{Cause, NO_CHANNEL, TaskEnd, TaskMetrics};
 /// The media type of the text that [`Metrics::text`] makes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A metric that cannot be made or written: a mistake in this folder.
+/// A metric that cannot be created or written: a mistake in this folder.
 pub type MetricsError = prometheus::Error;
 
-/// All that is counted.
+/// All counters and histograms.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
@@ -50,15 +50,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Everything at zero. What an alert asks of one of these channels is there from the start: a first failure would
-    /// otherwise be the beginning of a series, which no rate shows.
+    /// Creates all metrics at zero. Every series that an alert reads for one of these channels exists from the start.
+    /// Otherwise a first failure would be the beginning of a series, which no rate shows.
     ///
     /// # Errors
-    /// When a metric is declared wrongly.
+    /// When a metric is declared incorrectly.
     pub fn new<'a>(channels: impl Iterator<Item = &'a str>) -> Result<Self, MetricsError> {
         let registry = Registry::new();
         names::BUILD.open(&registry)?.of([env!("CARGO_PKG_VERSION")]).set(1);
-        // Not the system's word: where a process may see nothing but processes (ProcSubset=pid) it does not say.
+        // Not read from the system, which does not report it to a process that sees only processes (ProcSubset=pid).
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         names::STARTED.open(&registry)?.of([]).set(started.as_secs_f64());
         let store = StoreMetrics::open(&registry)?;
@@ -74,10 +74,7 @@ impl Metrics {
         })
     }
 
-    /// Everything in Prometheus' text format, with what was asked `now`.
-    ///
-    /// # Errors
-    /// When a metric cannot be written.
+    /// Returns everything in Prometheus' text format, with the gauges of `now`.
     pub fn text(&self, now: &Now) -> Result<String, MetricsError> {
         let mut families = self.registry.gather();
         families.extend(now.gather());
@@ -93,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_named_once_and_as_the_field_does() {
+    fn every_metric_has_a_unique_name_in_prometheus_style() {
         let names: HashSet<_> = ALL.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), ALL.len());
         for Described { name, kind, help, .. } in ALL {
@@ -104,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_channel_counts_is_there_from_the_start() {
+    fn the_series_of_a_channel_exist_from_the_start() {
         let metrics = Metrics::new(["gemini"].into_iter()).unwrap();
         let text = metrics.text(&Now::new()).unwrap();
         for line in [
@@ -115,12 +112,12 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}{text}");
         }
-        assert!(!text.contains("hearken_tasks_pending "), "nobody was asked:\n{text}");
+        assert!(!text.contains("hearken_tasks_pending "), "no gauge was read:\n{text}");
         assert!(text.contains("\nprocess_start_time_seconds 1"), "{text}");
     }
 
     #[test]
-    fn each_failure_that_wakes_somebody_is_there_from_the_start() {
+    fn each_failure_with_an_alert_has_a_series_from_the_start() {
         let metrics = Metrics::new(["gemini"].into_iter()).unwrap();
         let text = metrics.text(&Now::new()).unwrap();
         let alerts = include_str!("../alerts.yml");

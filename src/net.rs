@@ -1,7 +1,7 @@
-//! Outgoing connections: where they may go, how much they may bring, how a response over them ends; and how bodies
-//! leave, here and in answers.
+//! Outgoing connections: which hosts they may reach, how many bytes they may carry, and how a response over them ends.
+//! Also bodies in pieces, for requests and for answers.
 //!
-//! Everything that hearken asks of other servers goes through an [`HttpClient`] of this folder.
+//! Every request that hearken sends to another server goes through an [`HttpClient`] of this folder.
 
 mod client;
 mod honest_stream;

@@ -1,5 +1,5 @@
-//! A metric as a value of our own over the library's: its labels are counted by the compiler, so that no use of one can
-//! be wrong at run time.
+//! A typed wrapper over the library's metrics: the compiler checks the number of labels, so that no use can fail at run
+//! time.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,21 +10,21 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, Result,
 };
 
-/// What a metric is, before there is one. `V` is its kind, `N` how many labels it has.
+/// The declaration of a metric. `V` is its kind, `N` the number of its labels.
 pub(super) struct Spec<V, const N: usize> {
     pub(super) name: &'static str,
     pub(super) labels: [&'static str; N],
     pub(super) help: &'static str,
-    /// Upper bounds, of histograms.
+    /// Upper bounds of a histogram's buckets.
     pub(super) buckets: &'static [f64],
     pub(super) kind: PhantomData<fn() -> V>,
 }
 
 impl<V: Kind, const N: usize> Spec<V, N> {
-    /// The metric, which `registry` shows from now on.
+    /// Creates the metric, which `registry` shows from now on.
     ///
     /// # Errors
-    /// When the name or a label is none, or the name is taken.
+    /// When the name or a label is invalid, or the name is taken.
     pub(super) fn open(&self, registry: &Registry) -> Result<Family<V, N>> {
         let vector = V::open(Opts::new(self.name, self.help), self.buckets, &self.labels)?;
         registry.register(Box::new(vector.clone()))?;
@@ -43,7 +43,7 @@ impl<V, const N: usize> fmt::Debug for Family<V, N> {
 }
 
 impl<V: Kind, const N: usize> Family<V, N> {
-    /// The one of these label values. From now on it is shown.
+    /// Returns the metric with these label values, which is shown from now on.
     pub(super) fn of(&self, labels: [&str; N]) -> V::One {
         self.0.one(&labels)
     }

@@ -1,4 +1,4 @@
-//! What subscribers are counted by: when they come, when they go, and in between in large pieces.
+//! Metrics of subscribers. They are updated when a subscription begins and ends, and in between in large steps.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
@@ -31,18 +31,19 @@ impl FanoutMetrics {
         })
     }
 
-    /// A subscriber came; the HTTP server writes to it.
+    /// Counts a new subscriber, which the HTTP server writes to.
     pub fn came(&self) {
         self.by_body.inc();
     }
 
-    /// From now on a pump does.
+    /// Counts a subscriber that a pump writes to from now on.
     pub fn handed_over(&self) {
         self.by_body.dec();
         self.by_pump.inc();
     }
 
-    /// A subscription is over. Called by the subscriber's guard, so that whoever came has gone once.
+    /// Counts the end of a subscription. The subscription's `Drop` calls this, so that each one is counted exactly
+    /// once.
     pub fn went(&self, handed_over: bool, reason: &str) {
         if handed_over {
             self.by_pump.dec()
@@ -52,7 +53,7 @@ impl FanoutMetrics {
         self.ended.of([reason]).inc();
     }
 
-    /// So much was written to subscribers.
+    /// Counts frames and bytes that were written to subscribers.
     pub fn sent(&self, frames: u64, bytes: u64) {
         self.sent.inc_by(frames);
         self.sent_bytes.inc_by(bytes);

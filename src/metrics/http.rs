@@ -1,4 +1,4 @@
-//! What requests and connections are counted by.
+//! Metrics of requests and connections.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use prometheus::{HistogramVec, IntCounterVec, Registry};
 use super::family::Family;
 use super::{MetricsError, names};
 
-/// The route of a path that is not in the URL table, and the method of a request with one of its own invention.
+/// The route of a path that is not in the URL table, and the method of a request with a non-standard one.
 const OTHER: &str = "other";
 
 /// Requests.
@@ -33,7 +33,7 @@ impl HttpMetrics {
         })
     }
 
-    /// A request was answered, so long after it came. `route` is the pattern of its path, where there is one; `refused`
+    /// Counts an answered request and its duration. `route` is the pattern of its path, if there is one; `refused` is
     /// the code of the error that it was answered with.
     pub fn answered(
         &self,
@@ -62,7 +62,7 @@ impl HttpMetrics {
     }
 }
 
-/// A status in digits, without an allocation for each request.
+/// Returns a status in digits, without an allocation for each request.
 fn written(status: u16, digits: &mut [u8; 3]) -> &str {
     *digits = [status / 100 % 10, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
     std::str::from_utf8(digits).unwrap_or_default()
@@ -74,7 +74,7 @@ mod tests {
     use crate::metrics::{Metrics, Now};
 
     #[test]
-    fn what_strangers_invent_makes_no_series() {
+    fn invented_routes_and_methods_create_no_series() {
         let metrics = Metrics::new(std::iter::empty()).unwrap();
         for method in ["BREW", "TEA"] {
             metrics.http.answered(None, method, 404, Duration::ZERO, Some("not_found"));

@@ -1,4 +1,4 @@
-//! What is at this moment: asked of its owners when somebody looks, and forgotten afterwards.
+//! Gauges of this moment: read from their owners when scraped, and dropped afterwards.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::family::Spec;
 use super::process::Process;
 use super::{MetricsError, names};
 
-/// Who has a slot and who waits for one.
+/// The tasks that have a slot and those that wait for one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueLevels {
     /// Tasks that wait for their first slot.
     pub pending: usize,
-    /// How long the first of them has waited; zero where nobody waits.
+    /// How long the first of them has waited; zero if none waits.
     pub oldest: Duration,
     /// Tasks that wait for a slot of another channel.
     pub changing: usize,
-    /// Of each channel: its name, the slots that are taken, and all of them.
+    /// For each channel: its name, the slots in use, and all slots.
     pub channels: Vec<(String, usize, usize)>,
 }
 
@@ -27,24 +27,24 @@ pub struct QueueLevels {
 pub struct TaskLevels {
     /// The tasks that run and that wait.
     pub queue: QueueLevels,
-    /// How many may wait for their first slot.
+    /// Most tasks that may wait for their first slot.
     pub most_pending: usize,
-    /// Streams of ended tasks that can be found at once.
+    /// Streams of ended tasks that are found in memory.
     pub streams_kept: usize,
-    /// Bytes of them in memory, and how many there may be.
+    /// Bytes of them in memory, and the limit.
     pub streams_memory: (usize, usize),
 }
 
-/// Memory and connections of requests; of each pair the second is the bound.
+/// Memory and connections of requests. The second value of each pair is the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLevels {
     /// Open connections.
     pub connections: (usize, usize),
     /// Bytes of uploads under way.
     pub payload: (usize, usize),
-    /// Uploads that stand still.
+    /// Uploads that wait for room.
     pub uploads_waiting: usize,
-    /// Bytes of responses that are made and sent.
+    /// Bytes of responses that are being built or sent.
     pub responses: (usize, usize),
     /// Responses that wait for room.
     pub responses_waiting: usize,
@@ -57,35 +57,35 @@ pub struct StoreLevels {
     pub works: bool,
     /// Writes that wait for a commit.
     pub writes_waiting: usize,
-    /// Bytes of audio, and how many there may be.
+    /// Bytes of audio, and the limit.
     pub spool: (u64, u64),
 }
 
 /// The disk of the store, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskLevels {
-    /// What is free, for who is not root.
+    /// Bytes that are free for users other than root.
     pub free: u64,
-    /// All of it.
+    /// Size of the disk.
     pub size: u64,
 }
 
-/// The levels of this moment. Each is shown where its owner has answered: a gap in a graph says that it has not, and an
-/// old value would not.
+/// The gauges of one moment. A gauge is shown only if its owner has answered: a gap in a graph shows that it has not,
+/// and an old value would hide that.
 #[derive(Debug, Default)]
 pub struct Now(Registry);
 
 impl Now {
-    /// Nobody was asked yet.
+    /// Creates a set without any gauge.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Shows in which of all states of a breaker the breaker of each channel is.
+    /// Shows in which of all states the breaker of each channel is.
     ///
     /// # Errors
-    /// As all of these: when a metric is declared wrongly, or told twice.
+    /// As for all of these methods: when a metric is declared incorrectly, or set twice.
     pub fn breakers<'a>(
         &self,
         all: &[&str],
@@ -121,11 +121,8 @@ impl Now {
         Ok(())
     }
 
-    /// Shows how many frames all subscribers together have still to get, how many the slowest one has, and how many
+    /// Shows how many frames all subscribers together have yet to be sent, how many the slowest one has, and how many
     /// subscribers have any.
-    ///
-    /// # Errors
-    /// See [`breakers`](Self::breakers).
     pub fn behind(&self, frames: usize, most: usize, subscribers: usize) -> Result<(), MetricsError> {
         self.set(&names::BEHIND, count(frames))?;
         self.set(&names::BEHIND_MAX, count(most))?;
@@ -220,7 +217,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     #[test]
-    fn a_breaker_is_in_one_state() {
+    fn a_breaker_is_in_exactly_one_state() {
         let now = Now::new();
         now.breakers(&["closed", "open", "half_open"], [("a", "half_open")].into_iter()).unwrap();
         let text = Metrics::new(std::iter::empty()).unwrap().text(&now).unwrap();

@@ -1,11 +1,11 @@
-//! The process as the system sees it, under the names that all of Prometheus' clients use.
+//! The process as the system reports it, under the names that all of Prometheus' clients use.
 //!
-//! From Linux' `/proc`; what another system does not tell is not shown. The library has a collector for this, which
-//! brings five crates, among them an older version of one that is here already.
+//! The values are read from Linux' `/proc`. A value that another system does not report is not shown. The library has a
+//! collector for this, but it brings five crates, among them an older version of one that is used already.
 
 use std::path::Path;
 
-/// What the system says of this process; `None` where it does not.
+/// What the system reports of this process; `None` where it does not.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Process {
     pub(super) cpu_seconds: Option<f64>,
@@ -17,7 +17,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Asks the system. Blocks: a process with a hundred thousand open files has them counted.
+    /// Reads the values from the system. This blocks: the system may have to count a hundred thousand open files.
     #[must_use]
     pub fn look() -> Self {
         let stat = Self::of_stat(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default());
@@ -25,7 +25,7 @@ impl Process {
         Self { open_files: open_files(Path::new("/proc/self/fd")), most_files: limit, ..stat }
     }
 
-    /// What stands in `/proc/self/stat`.
+    /// Parses the content of `/proc/self/stat`.
     fn of_stat(stat: &str) -> Self {
         // The second field is the program's name, which may hold anything.
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
@@ -42,14 +42,14 @@ impl Process {
     }
 }
 
-/// How many files are open.
+/// Returns how many files are open.
 fn open_files(directory: &Path) -> Option<u64> {
-    // From Linux 6.2 on the directory's size says it.
+    // From Linux 6.2 on the directory's size is this number.
     let told = std::fs::metadata(directory).ok()?.len();
     if told > 0 {
         return Some(told);
     }
-    // One of them is the directory itself.
+    // One of them is the open directory itself.
     Some((std::fs::read_dir(directory).ok()?.count() as u64).saturating_sub(1))
 }
 
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_may_be_called_anything() {
+    fn a_program_name_may_contain_anything() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 250 150 0 0 20 0 9 0 1000 4096 3 0";
         let process = Process::of_stat(stat);
         let ticks = rustix::param::clock_ticks_per_second() as f64;
@@ -68,13 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_is_not_shown() {
+    fn a_value_that_is_not_reported_is_not_shown() {
         assert_eq!(Process::of_stat(""), Process::default());
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_is_alive() {
+    fn the_values_of_this_process_are_plausible() {
         let process = Process::look();
         assert!(process.resident_bytes.is_some_and(|bytes| bytes > 1 << 20), "{process:?}");
         assert!(process.open_files.is_some_and(|files| files >= 3), "{process:?}");

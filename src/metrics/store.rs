@@ -1,4 +1,4 @@
-//! What the store's commits and journals are counted by.
+//! Metrics of the store's commits and journals.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl StoreMetrics {
         })
     }
 
-    /// So many writes shared a commit, which took so long.
+    /// Counts a commit: its writes and how long it took. `stands` is true if it was committed.
     pub fn committed(&self, writes: usize, took: Duration, stands: bool) {
         self.commit.observe(took.as_secs_f64());
         self.writes.observe(writes as f64);
@@ -36,7 +36,7 @@ impl StoreMetrics {
         }
     }
 
-    /// Journals were brought to the disk, or could not be.
+    /// Counts a round in which journals were synced to the disk. `works` is false if it failed.
     pub fn synced(&self, took: Duration, works: bool) {
         self.sync.observe(took.as_secs_f64());
         if !works {
@@ -44,7 +44,7 @@ impl StoreMetrics {
         }
     }
 
-    /// Returns the counter of journals that fail.
+    /// Returns the counter of journal failures.
     pub(super) fn journal_failures(&self) -> IntCounter {
         self.journal_failures.clone()
     }

@@ -1,4 +1,4 @@
-//! What tasks and their upstream calls are counted by.
+//! Metrics of tasks and their upstream calls.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::family::Family;
 use super::names;
 use crate::error::ErrorCode;
 
-/// The outcome of whatever has worked, beside the error codes.
+/// The outcome of a success, beside the error codes.
 const COMPLETED: &str = "completed";
-/// The channel of a task that has asked none: no channel is called so.
+/// The channel of a task that has called none. No channel can have this name.
 pub const NO_CHANNEL: &str = "none";
-/// The failures that are nobody's who submits: an operator is woken by them. alerts.yml names the same.
+/// Failures that are not the submitter's fault; these page the operator. alerts.yml names the same codes.
 const OURS: [ErrorCode; 11] = [
     ErrorCode::UpstreamError,
     ErrorCode::UpstreamAuthError,
@@ -31,10 +31,10 @@ const OURS: [ErrorCode; 11] = [
 /// Why a call or a task failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// As the code says.
+    /// The reason that the code names.
     Code(ErrorCode),
-    /// A caller has made up a model that the channel's globs cover and its upstream does not know. The code says that the
-    /// upstream failed, for which nobody is to be woken.
+    /// A caller has made up a model that the channel's globs cover and its upstream does not know. The code says that
+    /// the upstream failed, but this must not page the operator.
     NotServed,
 }
 
@@ -53,7 +53,7 @@ impl From<ErrorCode> for Cause {
     }
 }
 
-/// How an upstream call ended: few words, so that one graph shows all.
+/// How an upstream call ended. There are few classes, so that one graph shows all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Ok,
@@ -82,7 +82,7 @@ impl Class {
         Self::Abandoned,
     ];
 
-    /// `None` is a call that has worked.
+    /// Returns the class of a cause; `None` is a successful call.
     fn of(cause: Option<Cause>) -> Self {
         match cause {
             None => Self::Ok,
@@ -98,7 +98,7 @@ impl Class {
                 ErrorCode::UpstreamDisconnected => Self::Disconnected,
                 ErrorCode::UpstreamInvalidResponse => Self::Invalid,
                 ErrorCode::UpstreamError => Self::Error,
-                // Nobody upstream is at fault: it was cancelled, or something went wrong here.
+                // The upstream is not at fault: the call was cancelled, or hearken failed.
                 _ => Self::Abandoned,
             },
         }
@@ -123,15 +123,15 @@ impl Class {
 /// A task that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct TaskEnd<'a> {
-    /// The channel that was asked last, if one was.
+    /// The channel that was called last, if any.
     pub channel: Option<&'a str>,
-    /// Why it failed; `None` where it completed.
+    /// Why it failed; `None` if it completed.
     pub failed: Option<Cause>,
     /// From acceptance to the end.
     pub duration: Duration,
-    /// Of a completed task, the tokens of its prompt and of its completion.
+    /// For a completed task, the tokens of its prompt and of its completion.
     pub tokens: Option<(u64, u64)>,
-    /// How long its audio lasts, where that is known.
+    /// Duration of its audio, if known.
     pub audio: Option<Duration>,
 }
 
@@ -184,7 +184,7 @@ impl TaskMetrics {
         })
     }
 
-    /// Shows what this channel will count.
+    /// Creates the series of this channel.
     pub(super) fn expect(&self, channel: &str) {
         self.expect_ends(channel);
         let _ = self.duration.of([channel, COMPLETED]);
@@ -196,56 +196,57 @@ impl TaskMetrics {
         }
     }
 
-    /// Shows the ends of its tasks that are well and those that wake somebody.
+    /// Creates the series for its completed tasks and for the failures that page the operator.
     pub(super) fn expect_ends(&self, channel: &str) {
         for outcome in OURS.map(ErrorCode::as_str).into_iter().chain([COMPLETED]) {
             let _ = self.ended.of([channel, outcome]);
         }
     }
 
-    /// A task was accepted.
+    /// Counts an accepted task.
     pub fn submitted(&self) {
         self.submitted.inc();
     }
 
-    /// A task of an earlier process was taken up: it runs, or it ends.
+    /// Counts a task of an earlier process: it runs again, or it ends.
     pub fn recovered(&self, runs: bool) {
         self.recovered.of([if runs { "run" } else { "end" }]).inc();
     }
 
-    /// A task's actor panicked.
+    /// Counts a task actor that panicked.
     pub fn crashed(&self) {
         self.crashed.inc();
     }
 
-    /// A task got its first slot, after so long.
+    /// Records how long a task has waited for its first slot.
     pub fn started(&self, waited: Duration) {
         self.queue_wait.observe(waited.as_secs_f64());
     }
 
-    /// A download is over: so many bytes of audio, or why there are none.
+    /// Counts a download: the bytes of audio, or the error.
     pub fn fetched(&self, took: Duration, result: Result<u64, ErrorCode>) {
         self.fetch.of([result.err().map_or(COMPLETED, ErrorCode::as_str)]).observe(took.as_secs_f64());
         self.fetched_bytes.inc_by(result.unwrap_or(0));
     }
 
-    /// The first text or thought of a task came: so long after its acceptance, and after its call began.
+    /// Records when the first text or thought of a task arrived: the time since its acceptance, and since its call
+    /// began.
     pub fn first_chunk(&self, channel: &str, since_accepted: Duration, since_called: Duration) {
         self.first_chunk.of([channel]).observe(since_accepted.as_secs_f64());
         self.upstream_first.of([channel]).observe(since_called.as_secs_f64());
     }
 
-    /// A call is over; `failed` is why it, or its task, failed.
+    /// Counts a call that has ended; `failed` is why it, or its task, failed.
     pub fn attempt_ended(&self, channel: &str, failed: Option<Cause>) {
         self.attempts.of([channel, Class::of(failed).as_str()]).inc();
     }
 
-    /// The channel will be asked again.
+    /// Counts a retry on the same channel.
     pub fn retried(&self, channel: &str) {
         self.retries.of([channel]).inc();
     }
 
-    /// Another channel than this one will be asked.
+    /// Counts a failed call after which another channel is called.
     pub fn failed_over(&self, channel: &str) {
         self.failovers.of([channel]).inc();
     }
@@ -255,13 +256,13 @@ impl TaskMetrics {
         self.journal_failures.inc();
     }
 
-    /// Frames were published.
+    /// Counts published frames.
     pub fn published(&self, frames: usize, bytes: usize) {
         self.published.inc_by(frames as u64);
         self.published_bytes.inc_by(bytes as u64);
     }
 
-    /// A task has ended.
+    /// Counts a task that has ended.
     pub fn ended(&self, end: TaskEnd<'_>) {
         let channel = end.channel.unwrap_or(NO_CHANNEL);
         let (outcome, result) = match end.failed {
@@ -284,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_upstream_code_has_a_class_of_its_own_and_what_is_nobodys_fault_has_another() {
+    fn each_upstream_error_code_has_its_own_class() {
         let classes: Vec<&str> = ErrorCode::ALL
             .iter()
             .filter(|code| code.as_str().starts_with("upstream_"))

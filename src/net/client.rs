@@ -1,11 +1,12 @@
 //! HTTP clients: how they connect, and what they never do.
 //!
-//! A client cannot leave its thread. Redirects are never followed here, because they may lead to a host that the caller has
-//! not judged; proxies of the environment are unknown to awc; and its timeouts are switched off: the callers have
-//! better ones for the whole, and connections are timed here, by a clock that a freeze of this process stops.
+//! A client cannot leave its thread. It never follows redirects, because they may lead to a host that the caller has
+//! not checked. awc does not support proxies from the environment. awc's timeouts are switched off: the callers have
+//! better ones for the whole request, and connections are timed here, by a clock that stops while this process is
+//! frozen.
 //!
-//! Over TLS, too, HTTP/1.1 is spoken: awc is given a connection that is encrypted already, under the name of a plain one, so
-//! that [`HonestStream`] stands between the two. Each call has a connection of its own, so HTTP/2 would save handshakes only.
+//! Over TLS, HTTP/1.1 is used, too. awc gets a connection that is encrypted already, under a plain URL, so that
+//! [`HonestStream`] is between the two. Each call has its own connection, so HTTP/2 would only save handshakes.
 
 use std::fmt;
 use std::io;
@@ -61,7 +62,7 @@ impl HttpClient {
         Self::with(connect_timeout, &reach, &PUBLIC_TRUST)
     }
 
-    /// Makes a client that connects to every host, and trusts in TLS the authorities of `trust`, which offers
+    /// Makes a client that connects to every host and, in TLS, trusts the authorities of `trust`, which must offer
     /// [HTTP/1.1](HTTP_1_1) alone.
     #[must_use]
     pub fn trusting(trust: &Arc<ClientConfig>, connect_timeout: Duration) -> Self {
@@ -71,14 +72,14 @@ impl HttpClient {
     fn with(connect_timeout: Duration, reach: &Reach, trust: &Arc<ClientConfig>) -> Self {
         let client = |tls: Option<&Arc<ClientConfig>>| {
             let connector = Connector::new().connector(connect(reach.clone(), tls.cloned(), connect_timeout));
-            // How many connections there are is bounded by the tasks that run, not here.
+            // The running tasks limit the number of connections, so there is no limit here.
             let connector = connector.timeout(Duration::MAX).limit(0);
             Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
         };
         Self { plain: client(None), secure: client(Some(trust)) }
     }
 
-    /// Begins a request. A URL that is none fails when the request is sent.
+    /// Begins a request. An invalid URL causes an error when the request is sent.
     #[must_use]
     pub fn request(&self, method: Method, url: &str) -> ClientRequest {
         match url.parse().ok().and_then(disguised) {
@@ -88,15 +89,15 @@ impl HttpClient {
     }
 }
 
-/// Returns true if a connection took longer than its client lets it take.
+/// Returns true if connecting took longer than the client allows.
 #[must_use]
 pub fn is_timeout(err: &awc::error::ConnectError) -> bool {
     use awc::error::ConnectError::Io;
     matches!(err, Io(err) if err.get_ref().is_some_and(|inner| inner.is::<Passed>()))
 }
 
-/// Returns an `https` URL as a plain one with the same port, because awc encrypts for `https` itself. `None` if it is
-/// another one.
+/// Returns an `https` URL as an `http` URL with the same port, because awc would encrypt `https` itself. `None` for any
+/// other URL.
 fn disguised(url: Uri) -> Option<Uri> {
     let mut parts = url.into_parts();
     if parts.scheme.as_ref()?.as_str() != "https" {
@@ -109,7 +110,7 @@ fn disguised(url: Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Connects, over streams that tell how a response ends.
+/// Connects, and wraps the connection so that awc sees how a response ends.
 fn connect(
     reach: Reach,
     tls: Option<Arc<ClientConfig>>,
@@ -129,7 +130,7 @@ fn connect(
                 }
             };
             let (tcp, uri) = connected.into_parts();
-            // A request goes out at once; where the system refuses, it goes out a little later.
+            // With this option a request is sent at once. If the system refuses it, the request is sent a little later.
             let _ = tcp.set_nodelay(true);
             let tcp = Metered::new(tcp, most_bytes);
             let wire = match tls {

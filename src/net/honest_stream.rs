@@ -1,24 +1,26 @@
-//! A connection that tells awc the truth about how an HTTP/1.1 response ends, and lets it read one that came early.
+//! A connection that shows awc how an HTTP/1.1 response really ends, and lets it read an early response.
 //!
-//! Two things that awc 3.11 over actix-http 3.20 hides, both of which make a failure look like a success:
+//! awc 3.11 over actix-http 3.20 hides two errors, so that a failure looks like a success (actix-web
+//! [#2287](https://github.com/actix/actix-web/issues/2287), [#2109](https://github.com/actix/actix-web/issues/2109)):
 //!
-//! - When the connection closes in the middle of a chunked or counted body, awc ends the body as if it were
-//!   whole. Here such a close is an error, because those bodies never need one to end.
-//! - A body that is longer than its `Content-Length` is cut off there. Here a response with more behind it is an error,
-//!   if that is there when its end is read: one of the two is wrong, and nothing says which.
+//! - When the connection closes in the middle of a chunked or counted body, awc ends the body as if it were whole. Here
+//!   such a close is an error, because those bodies never end with the connection.
+//! - awc truncates a body that is longer than its `Content-Length`. Here a response with more bytes after it is an
+//!   error, if those bytes have arrived when its end is read: either the length or the body is wrong, and nothing shows
+//!   which.
 //!
-//! And two that it gives up on:
+//! And it gives up in two cases:
 //!
-//! - A server that refuses a large request may answer before all of it was sent, and close or take no more of it. awc takes
-//!   the failing write for the outcome, or waits for ever, though the refusal lies there to be read. Here what cannot be
-//!   written any more is swallowed, and the reading decides.
-//! - A response may be announced by others of the class 1xx, which awc takes for the answer; the answer itself would then be
-//!   read as that of the connection's next request. Here they are passed over.
+//! - A server that refuses a large request may answer before all of it was sent, and then close, or read no more of it.
+//!   awc reports the failed write, or waits forever, although the refusal can be read. Here bytes that can no longer be
+//!   written are discarded, and the read decides.
+//! - Interim responses of class 1xx may come before a response. awc takes the first of them for the answer, and would
+//!   read the real answer as that of the connection's next request. Here interim responses are skipped.
 //!
-//! What awc cannot read of a head is [rewritten](super::response_head).
+//! Parts of a head that awc cannot read are [rewritten](super::response_head).
 //!
-//! It relies on one request being under way at a time, all of which is written before its response is read:
-//! so awc does it. TLS lies below, so that all of this holds over TLS, too.
+//! This relies on how awc works: one request at a time, written completely before its response is read. TLS is below
+//! this stream, so all of this also holds over TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -30,32 +32,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::response_head::{End, Surplus, end_of_head, is_http, pass_over_interim, rewritten};
 use super::wire::Wire;
 
-/// Longest response head that is waited for, in bytes; a longer one is passed on as it came, for awc to judge.
+/// Longest response head that is waited for, in bytes. A longer one is passed on unchanged, for awc to judge.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// As much of a head as is read at once, in bytes.
+/// Most bytes of a head that are read at once.
 const HEAD_PIECE: usize = 4096;
 
-/// The connection.
+/// A connection with corrected response endings.
 #[derive(Debug)]
 pub(super) struct HonestStream {
     wire: Wire,
     state: State,
-    /// True once the other side takes nothing any more.
+    /// True once the server takes no more bytes.
     is_deaf: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Since the request began, this much of the response's head has come.
+    /// The bytes of the response's head that have arrived since the request began.
     Head(Vec<u8>),
-    /// The head, and what came with it, is being handed out.
+    /// The head, and the bytes that arrived with it, are being passed on.
     HandingOut { bytes: Vec<u8>, at: usize, end: End },
-    /// The body.
+    /// The body is being passed on.
     Body { end: End },
 }
 
 impl HonestStream {
-    /// Wraps a connection on which nothing was said yet.
+    /// Wraps a connection on which nothing was sent yet.
     #[must_use]
     pub(super) fn new(wire: Wire) -> Self {
         Self { wire, state: State::Head(Vec::new()), is_deaf: false }
@@ -114,10 +116,10 @@ impl AsyncRead for HonestStream {
 impl AsyncWrite for HonestStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        // A request is on its way: what is read next is the head of its response.
+        // A request begins: the next bytes that are read are the head of its response.
         if matches!(this.state, State::Body { .. }) {
             if this.is_deaf {
-                // The request before was not sent to its end: nobody would understand another one.
+                // The earlier request was not sent to its end, so the server could not parse another one.
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
             this.state = State::Head(Vec::new());
@@ -129,11 +131,11 @@ impl AsyncWrite for HonestStream {
             Poll::Ready(Err(err)) if is_closed(&err) => {}
             Poll::Ready(written) => return Poll::Ready(written),
             Poll::Pending => {
-                // Nothing more is taken at present: is there an answer already?
+                // The server takes no bytes at present. Check whether it has answered already.
                 let State::Head(head) = &mut this.state else { return Poll::Pending };
                 match read_piece(&mut this.wire, head, cx) {
                     Poll::Pending => return Poll::Pending,
-                    // What went wrong, if something did, is found again by who reads.
+                    // If this failed, the next read fails in the same way and reports it.
                     Poll::Ready(_) => pass_over_interim(head),
                 }
                 if head.is_empty() {
@@ -167,7 +169,7 @@ impl ActixStream for HonestStream {
     }
 }
 
-/// Reads what there is of a head; returns how much that is.
+/// Reads the bytes of a head that have arrived. Returns how many they are.
 fn read_piece(wire: &mut Wire, head: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut piece = [0; HEAD_PIECE];
     let mut piece = ReadBuf::new(&mut piece);
@@ -176,7 +178,7 @@ fn read_piece(wire: &mut Wire, head: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll
     Poll::Ready(Ok(piece.filled().len()))
 }
 
-/// Returns true if the other side has closed the connection for writing.
+/// Returns true if the server has closed the connection for writing.
 fn is_closed(err: &io::Error) -> bool {
     matches!(err.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

@@ -1,5 +1,5 @@
-//! A TCP connection that brings so many bytes and no more, whatever they are: heads, announcements of a response, the
-//! framing of chunks, compressed data that unpacks to nothing, padding of HTTP/2.
+//! A TCP connection with a limit on the bytes that it may receive, whatever they are: heads, interim responses, chunk
+//! framing, compressed data that unpacks to nothing, or padding of HTTP/2.
 
 use std::io;
 use std::pin::Pin;
@@ -8,21 +8,21 @@ use std::task::{Context, Poll, ready};
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The connection.
+/// A connection with a limit on received bytes.
 #[derive(Debug)]
 pub(super) struct Metered {
     tcp: TcpStream,
-    /// Bytes that may still come.
+    /// Bytes that may still be received.
     left: u64,
 }
 
-/// More came over a connection than it may bring.
+/// More bytes arrived over a connection than it may receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more bytes than the connection may bring")]
+#[error("more bytes than the connection may receive")]
 pub struct Flood;
 
 impl Metered {
-    /// Wraps a connection that may bring so many bytes.
+    /// Wraps a connection that may receive `most` bytes.
     #[must_use]
     pub(super) fn new(tcp: TcpStream, most: u64) -> Self {
         Self { tcp, left: most }

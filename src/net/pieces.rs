@@ -1,8 +1,8 @@
-//! Bodies that are whole in memory, given to the connection piece by piece.
+//! Bodies that are whole in memory, and are given to the connection piece by piece.
 //!
-//! The HTTP/1 server copies each piece into the connection's buffer, and asks for the next one when the buffer is
-//! nearly written. A client that does not read so holds one piece for itself, and the rest is what all share. Of an
-//! upload, the pieces tell how far it is.
+//! The HTTP/1 server copies each piece into the connection's buffer, and polls for the next one when the buffer is
+//! nearly written. So a client that does not read holds only one piece of its own; all clients share the rest. The
+//! pieces of an upload also show its progress.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -14,7 +14,8 @@ use bytes::Bytes;
 /// Most bytes of a piece.
 pub const PIECE: usize = 16 * 1024;
 
-/// A body of known length. It does not say that it is whole bytes: the HTTP server would take them as one piece.
+/// A body of known length. It does not offer its bytes as a whole, because the HTTP server would take them as one
+/// piece.
 #[derive(Debug)]
 pub struct Pieces {
     rest: Bytes,

@@ -1,5 +1,5 @@
-//! Whom a connection may go to. A name is resolved once, every address is judged, and the connection goes to one of
-//! those that were judged: no second answer of a name server can lead it elsewhere.
+//! The hosts that a connection may reach. A name is resolved once and every address is checked. The connection goes to
+//! one of the checked addresses, so a second answer of a name server cannot lead it elsewhere.
 
 use std::fmt;
 use std::io;
@@ -14,17 +14,17 @@ use crate::audio::Gate;
 
 /// Finds the addresses of a host.
 pub trait Resolve: Send + Sync {
-    /// The addresses, in the order in which they are to be tried.
+    /// Returns the addresses in the order in which they are to be tried.
     fn resolve(&self, host: String, port: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 }
 
-/// Asks the operating system.
+/// Resolves names through the operating system.
 #[derive(Debug, Clone, Copy)]
 pub struct System;
 
 impl Resolve for System {
     fn resolve(&self, host: String, port: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        // The system's look-up blocks, for seconds where a name server is slow.
+        // The system's look-up blocks, for seconds if a name server is slow.
         let found = actix_rt::task::spawn_blocking(move || {
             (host.as_str(), port).to_socket_addrs().map(Iterator::collect)
         });
@@ -32,18 +32,18 @@ impl Resolve for System {
     }
 }
 
-/// Whom a client may connect to.
+/// The hosts that a client may connect to.
 #[derive(Clone)]
 pub enum Reach {
-    /// Whomever it is told to: the operator has chosen.
+    /// Every host, because the operator has chosen the URLs.
     Anybody,
-    /// Whom the gate allows: strangers choose.
+    /// Only hosts that the gate allows, because submitters choose the URLs.
     Through {
         /// The gate.
         gate: Arc<Gate>,
-        /// Who finds addresses.
+        /// Finds the addresses of a host.
         resolver: Arc<dyn Resolve>,
-        /// The most bytes that one connection may bring.
+        /// The most bytes that one connection may receive.
         most_bytes: u64,
     },
 }
@@ -62,11 +62,11 @@ impl fmt::Debug for Reach {
 #[error("an address that is not allowed")]
 pub struct Forbidden;
 
-/// The addresses of a host through a gate.
+/// Returns the addresses of a host, if the gate allows all of them.
 ///
 /// # Errors
-/// An [`io::Error`] around [`Forbidden`] when one of them is not allowed: a name that has both kinds is up to no
-/// good. Otherwise that of the look-up.
+/// An [`io::Error`] around [`Forbidden`] if one of them is not allowed: a name with both allowed and forbidden
+/// addresses is suspicious. Otherwise the error of the look-up.
 pub(super) async fn judged(
     gate: &Gate,
     resolver: &dyn Resolve,

@@ -1,28 +1,29 @@
-//! The head of an HTTP/1 response, rewritten so that awc reads it as the protocol means it.
+//! Rewrites the head of an HTTP/1 response so that awc reads it as the protocol defines it.
 //!
-//! awc 3.11 over actix-http 3.20 refuses heads that RFC 9112 lets a client accept: two equal `Content-Length` fields, folded
-//! lines, a transfer coding beside `chunked`. It reads a body that ends with its connection as empty, and waits for a body
-//! behind a 204 that states a length. The rewritten head states each of these in the one way that awc understands.
+//! awc 3.11 over actix-http 3.20 refuses heads that RFC 9112 lets a client accept: two equal `Content-Length` fields,
+//! folded lines, a transfer coding beside `chunked`. It reads a body that ends with its connection as empty, and waits
+//! for a body after a 204 that states a length. The rewritten head states each of these in the one form that awc
+//! understands.
 
 use std::io;
 
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Response, Status};
 
-/// Most header fields that are looked through; awc takes fewer.
+/// Most header fields that are parsed; awc accepts fewer.
 const MAX_FIELDS: usize = 128;
 
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// With the connection, and only so.
+    /// Only the connection's end marks the body's end.
     Close,
-    /// After so many bytes more.
+    /// The body ends after this many more bytes.
     Length(u64),
-    /// By itself.
+    /// The body marks its own end, or there is no body.
     Itself,
 }
 
-/// A head contradicts itself, or states what was not asked for.
+/// A head contradicts itself, or states a coding that was not requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
     /// Two lengths that differ.
@@ -42,7 +43,7 @@ impl From<BadHead> for io::Error {
     }
 }
 
-/// A response goes on behind its `Content-Length`.
+/// A response is longer than its `Content-Length`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more than the Content-Length says")]
 pub struct Surplus;
@@ -53,8 +54,8 @@ impl From<Surplus> for io::Error {
     }
 }
 
-/// Takes off the heads of responses that only announce another one (RFC 9110, section 15.2). A switch of protocols is none
-/// of them.
+/// Removes the heads of interim responses, which only announce another one (RFC 9110, section 15.2). A switch of
+/// protocols is not an interim response.
 pub(super) fn pass_over_interim(head: &mut Vec<u8>) {
     let is_interim = |head: &[u8]| {
         let code = head.get(9..12).unwrap_or_default();
@@ -68,13 +69,13 @@ pub(super) fn pass_over_interim(head: &mut Vec<u8>) {
     }
 }
 
-/// Returns true if these bytes may become the head of a response. What is none is passed on for awc to refuse.
+/// Returns true if these bytes may be the beginning of a response's head. Other bytes are passed on, for awc to refuse.
 pub(super) fn is_http(head: &[u8]) -> bool {
     head.iter().zip(b"HTTP/").all(|(byte, letter)| byte == letter)
 }
 
-/// Returns where the head that these bytes begin ends: behind the first empty line. Lines may end without a carriage return
-/// (RFC 9112, section 2.2).
+/// Returns where the head that begins with these bytes ends: after the first empty line. Lines may end without a
+/// carriage return (RFC 9112, section 2.2).
 pub(super) fn end_of_head(head: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\n', head).find_map(|at| {
         let rest = head.get(at + 1..)?;
@@ -83,11 +84,11 @@ pub(super) fn end_of_head(head: &[u8]) -> Option<usize> {
     })
 }
 
-/// Rewrites a head and leaves what came with it behind it. Returns all of it, and how the body ends. What cannot be parsed
-/// stays as it is, for awc to refuse.
+/// Rewrites a head and keeps the bytes that arrived after it. Returns all of it, and how the body ends. A head that
+/// cannot be parsed stays unchanged, for awc to refuse.
 ///
 /// # Errors
-/// [`BadHead`], or [`Surplus`] if more of the body came with the head than the head states.
+/// [`BadHead`], or [`Surplus`] if more of the body arrived with the head than the head states.
 pub(super) fn rewritten(bytes: Vec<u8>) -> io::Result<(Vec<u8>, End)> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let mut response = Response::new(&mut fields);
@@ -119,7 +120,7 @@ pub(super) fn rewritten(bytes: Vec<u8>) -> io::Result<(Vec<u8>, End)> {
     Ok((out, end))
 }
 
-/// Writes a field. The lines of a folded one become one line (RFC 9112, section 5.2).
+/// Writes a field. A field that is folded over several lines becomes one line (RFC 9112, section 5.2).
 fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -133,7 +134,7 @@ fn is_framing(field: &Header<'_>) -> bool {
     ["content-length", "transfer-encoding"].iter().any(|name| field.name.eq_ignore_ascii_case(name))
 }
 
-/// How a response is framed, and the fields that say so to awc.
+/// How a response is framed, and the fields that express that to awc.
 struct Framing {
     end: End,
     /// The version under which awc reads such a body.
@@ -142,7 +143,7 @@ struct Framing {
 }
 
 impl Framing {
-    /// Decides as RFC 9112, section 6.3, does.
+    /// Determines the framing as RFC 9112, section 6.3, defines it.
     fn of(code: u16, version: u8, fields: &[Header<'_>]) -> Result<Self, BadHead> {
         let close = || ("connection", "close".to_owned());
         let codings: Vec<String> = members(fields, "transfer-encoding")
@@ -159,7 +160,7 @@ impl Framing {
             let compression = if is_chunked { others } else { codings.as_slice() };
             let mut fields = match compression {
                 [] => Vec::new(),
-                // The chunks' contents are compressed: for what stands above, that is the same as a compressed content.
+                // The chunks' contents are compressed. To the caller this is the same as compressed content.
                 [coding] => vec![("content-encoding", compression_named(coding)?.to_owned())],
                 _ => return Err(BadHead::Coding),
             };
@@ -167,7 +168,7 @@ impl Framing {
                 return Ok(Self { end: End::Close, minor_version: 0, fields });
             }
             fields.push(("transfer-encoding", "chunked".to_owned()));
-            // HTTP/1.0 knows no chunks: what follows them cannot be relied on.
+            // HTTP/1.0 does not define chunks, so what follows them is unreliable.
             if version == 0 {
                 fields.push(close());
             }
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_announces_a_response_is_passed_over() {
+    fn interim_responses_are_skipped() {
         let finale = "HTTP/1.1 200 OK\r\n\r\ndata: x";
         for before in [
             "",
@@ -240,7 +241,7 @@ mod tests {
         }
     }
 
-    /// What awc is given for a head with these fields, and how its body ends; the reason in words where there is none.
+    /// Returns what awc is given for a head with these fields, and how its body ends, or the text of the error.
     fn read(start: &str, fields: &str, body: &str) -> Result<(String, End), String> {
         let bytes = format!("{start}\r\n{fields}\r\n{body}").into_bytes();
         let (bytes, end) = rewritten(bytes).map_err(|err| err.to_string())?;
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_tells_how_its_body_ends() {
+    fn the_head_shows_how_the_body_ends() {
         for (fields, body, expected) in [
             ("Content-Type: text/event-stream\r\n", "", Ok(End::Close)),
             ("Connection: close\r\n", "data: x", Ok(End::Close)),
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn awc_is_given_one_way_to_read_each_head() {
+    fn each_head_is_rewritten_to_the_form_that_awc_understands() {
         for (start, fields, expected) in [
             ("HTTP/1.1 200 OK", "A: b\r\n", "HTTP/1.0 200 \r\nA: b\r\n\r\n"),
             (

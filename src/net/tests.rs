@@ -1,4 +1,4 @@
-//! Responses as servers send them, over real sockets, plain and over TLS, and what is read of them.
+//! Tests how responses are read as real servers send them, over sockets, with and without TLS.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,10 +11,10 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, Stream
 
 use super::client::HttpClient;
 
-/// How a server leaves.
+/// How a server closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaves {
-    /// It says over TLS that it closes.
+    /// It sends TLS's close notification.
     Politely,
     /// It closes TCP alone.
     Abruptly,
@@ -77,12 +77,12 @@ fn converse(stream: &mut (impl Read + Write), answers: &[Vec<u8>]) {
                 _ => return,
             }
         }
-        // The client may have heard enough before the end.
+        // The client may have closed the connection before the end.
         let _ = stream.write_all(answer).and_then(|()| stream.flush());
     }
 }
 
-/// The status and the body of a response, or why there is none.
+/// Returns the status and the body of a response, or the error.
 async fn ask(client: &HttpClient, is_secure: bool, port: u16) -> Result<(u16, String), String> {
     let scheme = if is_secure { "https" } else { "http" };
     let request = client.request(Method::GET, &format!("{scheme}://localhost:{port}/"));
@@ -92,7 +92,7 @@ async fn ask(client: &HttpClient, is_secure: bool, port: u16) -> Result<(u16, St
 }
 
 #[actix_rt::test]
-async fn a_response_is_read_as_the_protocol_means_it() {
+async fn a_response_is_read_as_the_protocol_defines_it() {
     let whole = |body: &str| Ok((200, body.to_owned()));
     for (answer, expected) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", whole("abc")),
@@ -136,7 +136,7 @@ async fn a_response_is_read_as_the_protocol_means_it() {
 }
 
 #[actix_rt::test]
-async fn a_body_that_ends_with_its_connection_is_whole_over_tls_if_that_is_said() {
+async fn a_body_without_a_length_is_whole_over_tls_only_after_close_notify() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nabc";
     for (is_secure, leaves, is_whole) in
         [(false, Leaves::Abruptly, true), (true, Leaves::Politely, true), (true, Leaves::Abruptly, false)]
@@ -148,7 +148,7 @@ async fn a_body_that_ends_with_its_connection_is_whole_over_tls_if_that_is_said(
 }
 
 #[actix_rt::test]
-async fn an_announced_answer_is_never_read_as_that_of_the_next_request() {
+async fn an_answer_after_an_interim_response_belongs_to_its_own_request() {
     for is_secure in [false, true] {
         let first = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst";
         let second = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond";

@@ -1,4 +1,4 @@
-//! The bytes of a connection: plain, or over TLS. What stands above sees HTTP/1.1 in both cases.
+//! The transport of a connection: plain, or TLS. The layer above sees HTTP/1.1 in both cases.
 
 use std::io;
 use std::pin::Pin;
@@ -10,12 +10,12 @@ use tokio_rustls::client::TlsStream;
 
 use super::metered::Metered;
 
-/// A connection.
+/// A connection, with or without TLS.
 #[derive(Debug)]
 pub(super) enum Wire {
     /// Without encryption.
     Plain(Metered),
-    /// Over TLS. In a box, because it is large and most streams move.
+    /// Over TLS. Boxed, because it is large and streams are moved.
     Tls(Box<TlsStream<Metered>>),
 }
 

@@ -1,4 +1,4 @@
-//! Chunked framing, taken off.
+//! The removal of the chunked framing.
 
 use crate::support::Outcome;
 use crate::support::kit::chunked::Chunked;
@@ -26,7 +26,7 @@ fn a_body_without_its_last_chunk_is_not_over() {
 }
 
 #[test]
-fn what_no_encoder_sends_is_an_error() {
+fn invalid_framing_is_an_error() {
     for body in ["hello", "\r\n", "5\nhello", "5\r\nhello!", "0\r\n\r\n5", "100000000\r\n", ";a\r\n"] {
         assert!(read(body.as_bytes(), 99).is_err(), "{body:?}");
     }

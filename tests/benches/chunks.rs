@@ -1,4 +1,4 @@
-//! What goes over the wire for one event.
+//! The bytes of one event on the wire.
 
 use crate::support::chunks::{frame, gemini, gemini_end};
 use crate::support::kit::chunked::Chunked;
@@ -21,7 +21,7 @@ fn a_frame_has_about_280_bytes() {
 }
 
 #[test]
-fn gemini_speaks_json_in_events() {
+fn gemini_sends_json_in_events() {
     for event in [data(|body| gemini(STAMP, body)), data(|body| gemini_end(779, body))] {
         let json = event.strip_prefix("data: ").and_then(|event| event.strip_suffix("\r\n\r\n")).unwrap();
         let value: serde_json::Value = serde_json::from_str(json).unwrap();

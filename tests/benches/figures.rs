@@ -1,4 +1,4 @@
-//! Figures, and when they are refused.
+//! Figures, and the rounds that are refused.
 
 use std::time::Duration;
 
@@ -47,13 +47,13 @@ fn figures_are_for_one_event_of_one_subscriber() {
 }
 
 #[test]
-fn a_good_round_stands() {
+fn a_good_round_is_accepted() {
     assert_eq!(refused(Side::StreamedBody, |_| ()), None);
     assert_eq!(refusal(Side::StreamedBody, &Round { memory_each: 1.0, run: None }), None);
 }
 
 #[test]
-fn what_is_missing_or_came_again_refuses() {
+fn missing_or_repeated_events_refuse_a_round() {
     for why in [
         refused(Side::StreamedBody, |run| run.received.missing = 1),
         refused(Side::Floor, |run| run.ended.missing = 1),
@@ -65,7 +65,7 @@ fn what_is_missing_or_came_again_refuses() {
 }
 
 #[test]
-fn a_bottleneck_that_is_not_the_server_refuses() {
+fn a_bottleneck_other_than_the_server_refuses_a_round() {
     let is_bottleneck =
         |why: Option<Refusal>, whose| matches!(why, Some(Refusal::Bottleneck(why)) if why.contains(whose));
     assert!(is_bottleneck(refused(Side::Floor, |run| run.received.generator = 0.96), "generator"));

@@ -1,12 +1,12 @@
-//! What the benchmarks and the kit are made of, as far as it can be wrong without being slow: schedules, accounts, refusals.
+//! Tests of the benchmarks and the kit where they can be wrong without being slow: schedules, counts, refusals.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test that cannot go on has failed; the benchmarks print, no test does"
+    reason = "a test that cannot continue has failed; the benchmarks print, no test does"
 )]
 
-/// What the benchmarks share.
+/// The code that the benchmarks share.
 #[path = "../../benches"]
 mod shared {
     pub(crate) mod support;

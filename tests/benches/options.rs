@@ -37,14 +37,14 @@ fn rows_are_chosen_by_name() {
 }
 
 #[test]
-fn a_row_of_ones_own_is_like_the_first_where_nothing_is_said() {
+fn a_custom_row_has_the_values_of_the_first_row_by_default() {
     let own = chosen("--bench --subscribers 15000 --stuck 200 --seconds 600");
     let own: Vec<_> = own.iter().map(|row| (row.subscribers, row.rate, row.seconds, row.stuck)).collect();
     assert_eq!(own, [(15_000, 20, 600, 200)]);
 }
 
 #[test]
-fn what_cannot_be_is_told() {
+fn an_impossible_command_line_is_refused() {
     for line in ["--rounds", "--rounds 0", "--rate -1", "--server nobody", "--seconds 1e3"] {
         assert!(read(line).is_err(), "{line}");
     }

@@ -1,9 +1,9 @@
-//! Responses, whatever frames their bodies.
+//! Responses with bodies of every framing.
 
 use crate::support::Outcome;
 use crate::support::kit::response::Response;
 
-/// The body of a response that comes in pieces and then the end of the connection.
+/// Returns the body of a response that comes in pieces and then the end of the connection.
 fn read(response: &str, cut: usize, is_bodiless: bool) -> Outcome<String> {
     let (mut reader, mut body) = (Response::new(), Vec::new());
     reader.begin(is_bodiless);
@@ -30,14 +30,14 @@ fn the_body_is_the_same_however_it_is_framed_and_cut() {
 }
 
 #[test]
-fn a_head_alone_is_whole_where_no_body_may_follow() {
+fn a_head_alone_is_complete_if_no_body_may_follow() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n";
     assert_eq!(read(head, 1, true).unwrap(), "");
     assert!(read(head, 1, false).is_err());
 }
 
 #[test]
-fn what_comes_short_or_in_excess_is_an_error() {
+fn a_body_that_is_too_short_or_too_long_is_an_error() {
     for (headers, body) in [
         ("content-length: 5\r\n", "hell"),
         ("content-length: 5\r\n", "hello!"),

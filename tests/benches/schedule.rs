@@ -26,7 +26,7 @@ fn tasks_take_turns_and_are_spread_over_the_interval() {
 }
 
 #[test]
-fn who_was_held_is_not_late() {
+fn a_publisher_that_was_held_back_is_not_late() {
     let mut schedule = Schedule::begin(&Workload::new("any", 1, 1, 10, 1)).unwrap();
     let begin = schedule.next().unwrap().at;
     schedule.held_since(now() - 5_000_000_000);

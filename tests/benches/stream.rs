@@ -5,7 +5,7 @@ use crate::support::kit::stream::{Item, Stream};
 const STREAM: &str = ": keep-alive\nretry: 2000\nevent: chunk\nid: 3\ndata: {\"a\":\"é\"}\n\n: keep-alive\n: keep-alive\n\
                       event: done\nid: 4\ndata: [DONE]\n\n";
 
-/// What stands in a stream that comes in pieces: a comment as nothing, a frame as its id.
+/// Returns the items of a stream that comes in pieces: a comment as `None`, a frame as its id.
 fn read(stream: &str, cut: usize) -> Result<Vec<Option<u64>>, String> {
     let (mut reader, mut items) = (Stream::default(), Vec::new());
     for piece in stream.as_bytes().chunks(cut) {
@@ -28,7 +28,7 @@ fn the_items_are_the_same_wherever_the_stream_is_cut() {
 }
 
 #[test]
-fn a_stream_must_begin_where_it_was_asked_to() {
+fn a_stream_must_begin_at_the_requested_frame() {
     for (first, fits) in [(3, true), (2, false), (4, false)] {
         let mut reader = Stream::from(first);
         reader.take(STREAM.replacen(": keep-alive\n", "", 1).as_bytes());

@@ -1,4 +1,4 @@
-//! A subscriber's account.
+//! The counts of a subscriber.
 
 use crate::support::chunks::frame;
 use crate::support::fan::subscriber::{Subscriber, Tally};
@@ -35,14 +35,14 @@ fn each_event_counts_once_wherever_the_stream_is_cut() {
 }
 
 #[test]
-fn gaps_are_missing_and_what_comes_again_is_repeated() {
+fn gaps_count_as_missing_and_repeats_as_repeated() {
     let (subscriber, tally) = read(&stream(&[0, 2, 3, 3, 1, 4]), 99);
     assert_eq!((tally.delivered, tally.missing, tally.repeated), (4, 1, 2));
     assert!(!subscriber.response().has_ended());
 }
 
 #[test]
-fn a_refusal_is_told() {
+fn a_refused_subscription_is_an_error() {
     let refused = Subscriber::new().take(b"HTTP/1.1 404 Nothing\r\n\r\n", 0, &mut Tally::new().unwrap());
     assert!(refused.unwrap_err().to_string().contains("404"));
 }

@@ -230,7 +230,7 @@ test("an unlisted model can be entered, and one that no channel serves is report
   const page = await tab(t, { refusals: [422] });
   await page.setInputFiles("#file", SPEECH);
   await page.getByLabel("Model", { exact: true }).selectOption("Another model ...");
-  await page.getByLabel("Name of the model").fill("nobody-serves-this");
+  await page.getByLabel("Name of the model").fill("no-channel-serves-this");
   await page.getByRole("button", { name: "Listen" }).click();
   await page.locator(".notice").getByText("The model is not available").waitFor();
   assert.doesNotMatch(await page.locator(".notice").innerText(), /GET|\/v1/);

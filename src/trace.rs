@@ -1,7 +1,7 @@
-//! Spans: what is recorded of requests and tasks, where the configuration names somebody who collects it.
+//! Spans: what is recorded of requests and tasks, if the configuration names a collector.
 //!
-//! A span is made of values when its work has ended: no open one lives in an actor, and where nothing is exported
-//! nothing is made. Never part of one: prompts, texts, keys, addresses of audio.
+//! A span is built from recorded values when its work has ended. So no actor holds an open span, and without an
+//! exporter no span is built. A span never contains prompts, texts, keys or addresses of audio.
 
 mod export;
 mod otlp;
@@ -26,7 +26,7 @@ pub use request_span::{Recognition, RequestFacts, RequestSpan};
 pub use settings::{TracesConfig, TracesKeys};
 pub use task_spans::EndedTask;
 
-/// Where spans are recorded, if they are; cheap to clone.
+/// Records spans, if they are exported; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Traces(Option<Arc<Recorder>>);
 
@@ -34,12 +34,12 @@ pub struct Traces(Option<Arc<Recorder>>);
 struct Recorder {
     queue: Queue,
     sample_ratio: f64,
-    /// What stands behind the channels, by their names.
+    /// The upstreams of the channels, by the channels' names.
     callees: HashMap<String, Callee>,
 }
 
 impl Traces {
-    /// Begins to export, on this arbiter. `callees` are what stands behind the channels, by their names.
+    /// Starts the export on this arbiter. `callees` are the upstreams of the channels, by the channels' names.
     #[must_use]
     pub fn export(
         config: &TracesConfig,
@@ -51,9 +51,9 @@ impl Traces {
         (Self(Some(Arc::new(recorder))), exporter)
     }
 
-    /// Where the work for a request stands in a trace, given where its caller does.
+    /// Returns the place of a request's work in a trace, given the caller's place.
     ///
-    /// A trace begins here only where it is recorded: an upstream that is told of one that nobody records would not
+    /// A trace begins here only if it is recorded: an upstream that gets the context of an unrecorded trace would not
     /// record its own part either.
     #[must_use]
     pub fn place(&self, caller: Option<&TraceContext>) -> Option<TraceContext> {
@@ -73,7 +73,7 @@ impl Traces {
         self.recorder(place).is_some()
     }
 
-    /// Who records work at this place.
+    /// Returns the recorder, if work at this place is recorded.
     fn recorder(&self, place: Option<&TraceContext>) -> Option<&Recorder> {
         self.0.as_deref().filter(|_| place.is_some_and(|place| place.flags.is_sampled()))
     }

@@ -1,5 +1,5 @@
-//! Takes spans to a collector, by OTLP over HTTP, and harms nobody when it cannot: what is lost is counted, and the log is
-//! told of it at most once a minute.
+//! Sends spans to a collector, by OTLP over HTTP. A collector that fails does not affect requests or tasks: lost spans
+//! are counted, and the log reports them at most once a minute.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use super::otlp;
 use super::post::{Collector, Failure};
 use super::queue::{self, Queue, Waiting};
 
-/// How often a message is sent, where the collector may take it another time.
+/// How often a message is sent, if the collector may accept it later.
 const TRIES: u32 = 5;
-/// Pause before the second try; it doubles each time.
+/// Pause before the second attempt; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause, also where the collector asks for a longer one.
+/// Longest pause, even if the collector asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The log is told of trouble this often.
+/// Shortest time between two log lines about failures.
 const COMPLAINT: Duration = Duration::from_secs(60);
 /// How long the last spans may take when the server stops.
 const LAST_TIME: Duration = Duration::from_secs(3);
@@ -37,11 +37,11 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Exports what waits, as far as the collector takes it in a few seconds.
+    /// Exports the waiting spans, as far as the collector accepts them within a few seconds.
     pub async fn finish(self) {
         drop(self.stop);
         if timeout(LAST_TIME, self.ended).await.is_err() {
-            tracing::warn!("the collector did not take the last spans in time: they are lost");
+            tracing::warn!("the collector did not accept the last spans in time: they are lost");
         }
     }
 }
@@ -107,7 +107,7 @@ impl Export {
                     let pause = retry_after.unwrap_or(pause).min(LONGEST_PAUSE);
                     tokio::select! {
                         () = sleep(pause) => {}
-                        // One last time, at once.
+                        // The server stops: one last attempt follows at once.
                         () = stop.clone() => {}
                     }
                 }
@@ -117,11 +117,11 @@ impl Export {
     }
 }
 
-/// Spans that were lost, and when the log was told.
+/// Spans that were lost, and the time of the last log line.
 struct Losses {
-    /// Those that found no room.
+    /// Spans that found no room in the queue.
     overflowed: Arc<AtomicU64>,
-    /// All of which the log has yet to hear.
+    /// Lost spans that the log has not reported yet.
     lost: u64,
     told: Option<Instant>,
 }
@@ -134,11 +134,11 @@ impl Losses {
 
     fn tell_overflow(&mut self) {
         if self.lost > 0 || self.overflowed.load(Ordering::Relaxed) > 0 {
-            self.complain("more spans than the collector takes");
+            self.complain("more spans than the collector accepts");
         }
     }
 
-    /// Tells the log, unless it heard something lately.
+    /// Writes a log line, unless one was written recently.
     fn complain(&mut self, why: &str) {
         if self.told.is_none_or(|told| told.elapsed() >= COMPLAINT) {
             self.tell(why);
@@ -154,7 +154,7 @@ impl Losses {
     fn tell(&mut self, reason: &str) {
         let lost = std::mem::take(&mut self.lost) + self.overflowed.swap(0, Ordering::Relaxed);
         self.told = Some(Instant::now());
-        // What is sent again is not lost yet.
+        // Spans that will be sent again are not lost yet.
         let lost = (lost > 0).then_some(lost);
         tracing::warn!(lost, reason, "spans cannot be exported");
     }
@@ -165,11 +165,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_log_hears_of_losses_once_a_minute_and_of_all_of_them() {
+    async fn the_log_reports_all_losses_but_once_a_minute_at_most() {
         let overflowed = Arc::new(AtomicU64::new(0));
         let mut losses = Losses { overflowed: Arc::clone(&overflowed), lost: 0, told: None };
         losses.lose(3, "first");
-        assert_eq!(losses.lost, 0, "told at once");
+        assert_eq!(losses.lost, 0, "reported at once");
         tokio::time::advance(COMPLAINT / 2).await;
         losses.lose(4, "second");
         overflowed.store(5, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Spans in OTLP's own types, without its ceremony.
+//! Builds spans in OTLP's own types.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -11,7 +11,8 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use crate::task::Timestamp;
 use crate::wire::trace_context::{SpanId, TraceContext};
 
-/// The bits of a span's flags that say whether its parent is another process's: that it is known, and that it is so.
+/// The bits of a span's flags about its parent: whether it is known if the parent is in another process, and whether it
+/// is.
 const KNOWS_PARENT: u32 = 0x100;
 const PARENT_IS_REMOTE: u32 = 0x200;
 
@@ -23,7 +24,7 @@ pub(super) enum Parent {
     Theirs(SpanId),
 }
 
-/// A span of this place from then until then, without attributes.
+/// Builds a span of this place and these times, without attributes.
 pub(super) fn span(
     place: &TraceContext,
     parent: Parent,
@@ -45,18 +46,18 @@ pub(super) fn span(
         name: name.into(),
         kind: kind.into(),
         start_time_unix_nano: nanoseconds(from),
-        // The clock may have been set back meanwhile.
+        // The clock may have been set back in between.
         end_time_unix_nano: nanoseconds(until.max(from)),
         ..Span::default()
     }
 }
 
-/// An event of a span.
+/// Builds an event of a span.
 pub(super) fn event(name: &str, at: Timestamp) -> Event {
     Event { time_unix_nano: nanoseconds(at), name: name.to_owned(), ..Event::default() }
 }
 
-/// Marks a span as failed. `why` is short and one of few: an error code.
+/// Marks a span as failed. `why` is one of few short texts: an error code.
 pub(super) fn fail(span: &mut Span, why: &str) {
     span.attributes.push(text("error.type", why));
     span.status = Some(Status { code: StatusCode::Error.into(), message: String::new() });
@@ -86,13 +87,13 @@ pub(super) fn flag(key: &str, value: bool) -> KeyValue {
     attribute(key, Value::BoolValue(value))
 }
 
-/// A list with one text in it.
+/// Builds a list attribute with one text.
 pub(super) fn list_of(key: &str, value: &str) -> KeyValue {
     let value = AnyValue { value: Some(Value::StringValue(value.to_owned())) };
     attribute(key, Value::ArrayValue(ArrayValue { values: vec![value] }))
 }
 
-/// The message that takes spans of a service to a collector.
+/// Builds the message that carries spans of a service to a collector.
 pub(super) fn message(service_name: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
     let version = env!("CARGO_PKG_VERSION");
     let attributes = vec![text("service.name", service_name), text("service.version", version)];

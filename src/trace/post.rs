@@ -1,4 +1,4 @@
-//! One message to a collector, and what its answer means by OTLP's rules.
+//! Sends one message to a collector, and interprets its answer by OTLP's rules.
 
 use std::time::Duration;
 
@@ -14,42 +14,42 @@ use super::TracesConfig;
 use crate::deadline::timeout;
 use crate::net::{HttpClient, Reach, is_timeout};
 
-/// Name look-up and TCP, and TLS.
+/// Timeout for name look-up, TCP and TLS together.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The whole exchange.
+/// Timeout for the whole exchange.
 const EXCHANGE: Duration = Duration::from_secs(10);
-/// As much of an answer is read, in bytes.
+/// Most bytes of an answer that are read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// As much of a collector's words goes to the log, in characters.
+/// Most characters of a collector's message that are logged.
 const MAX_WORDS: usize = 200;
 
-/// The collector, from this thread.
+/// A connection to the collector from this thread.
 pub(super) struct Collector {
     client: HttpClient,
     config: TracesConfig,
 }
 
-/// The collector took a message.
+/// The collector has accepted a message.
 pub(super) struct Accepted {
-    /// What it took no further than that.
+    /// Spans that the collector has rejected, if any.
     pub(super) rejected: Option<Rejected>,
 }
 
-/// Spans that a collector refuses out of a message.
+/// Spans of an accepted message that the collector has rejected.
 pub(super) struct Rejected {
     pub(super) spans: u64,
     pub(super) reason: String,
 }
 
-/// The collector did not take a message.
+/// The collector has not accepted a message.
 pub(super) enum Failure {
-    /// It may the next time.
+    /// The collector may accept it later.
     Passing {
-        /// When that is, where it says so.
+        /// The time to wait, if the collector has stated one.
         retry_after: Option<Duration>,
         why: String,
     },
-    /// It never will.
+    /// The collector will never accept it.
     Final(String),
 }
 
@@ -61,7 +61,7 @@ impl Collector {
     pub(super) async fn post(&self, message: &ExportTraceServiceRequest) -> Result<Accepted, Failure> {
         let passing = |why: &str| Failure::Passing { retry_after: None, why: why.to_owned() };
         let exchange = timeout(EXCHANGE, self.exchange(message.encode_to_vec())).await;
-        exchange.unwrap_or_else(|_| Err(passing("the collector does not answer in time")))
+        exchange.unwrap_or_else(|_| Err(passing("the collector did not answer in time")))
     }
 
     async fn exchange(&self, body: Vec<u8>) -> Result<Accepted, Failure> {
@@ -80,7 +80,7 @@ impl Collector {
             .map_err(|err| Failure::Passing { retry_after: None, why: why(&err) })?;
         let status = response.status();
         if status.is_success() {
-            // It has the spans, whatever becomes of its answer.
+            // The collector has the spans, even if its answer cannot be read.
             let answer = response.body().limit(MAX_ANSWER_BYTES).await.unwrap_or_default();
             return Ok(Accepted { rejected: rejected(&answer) });
         }
@@ -101,7 +101,7 @@ impl Collector {
     }
 }
 
-/// What the answer to an accepted message says of its spans.
+/// Returns the rejected spans according to the answer to an accepted message.
 fn rejected(answer: &[u8]) -> Option<Rejected> {
     let part = ExportTraceServiceResponse::decode(answer).ok()?.partial_success?;
     let spans = u64::try_from(part.rejected_spans).ok().filter(|spans| *spans > 0)?;
@@ -109,16 +109,16 @@ fn rejected(answer: &[u8]) -> Option<Rejected> {
     Some(Rejected { spans, reason })
 }
 
-/// Why no answer came. No text of awc's is passed on.
+/// Returns why no answer arrived. Texts of awc are not passed on.
 fn why(err: &SendRequestError) -> String {
     let why = match err {
-        SendRequestError::Connect(err) if is_timeout(err) => "no connection to the collector in time",
+        SendRequestError::Connect(err) if is_timeout(err) => "connecting to the collector took too long",
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
             "the collector's name does not resolve"
         }
         SendRequestError::Connect(_) => "no connection to the collector",
-        SendRequestError::Response(_) => "the collector does not answer in HTTP",
-        _ => "the collector broke off",
+        SendRequestError::Response(_) => "the collector's answer is not HTTP",
+        _ => "the collector closed the connection before it answered",
     };
     why.to_owned()
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collector_can_refuse_a_part() {
+    fn a_collector_can_reject_some_spans() {
         let answer = |rejected_spans| {
             let error_message = format!("too\nold{}", "!".repeat(MAX_WORDS));
             let partial_success = Some(ExportTracePartialSuccess { rejected_spans, error_message });
@@ -139,7 +139,7 @@ mod tests {
         let part = answer(3).unwrap();
         assert_eq!((part.spans, part.reason.len()), (3, MAX_WORDS));
         assert!(part.reason.starts_with("tooold!"));
-        // With none of them it is a remark.
+        // Without rejected spans the message is only a remark.
         assert!(answer(0).is_none() && rejected(b"").is_none() && rejected(b"{}").is_none());
     }
 }

@@ -1,4 +1,5 @@
-//! Where spans wait for the exporter: bounded in pieces and in bytes, and what finds no room is counted and dropped.
+//! The queue of spans for the exporter. It is bounded in entries and in bytes; spans that find no room are counted and
+//! dropped.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,34 +11,34 @@ use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 
-/// What may wait: the spans of so many tasks and requests,
+/// Most entries that may wait. An entry holds the spans of one task or request.
 const QUEUE: usize = 2048;
-/// and so many bytes of them, as the collector gets them. In memory they take a few times as much.
+/// Most bytes that may wait, as encoded for the collector. In memory they take a few times as much.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// Spans of one message, about: those of one task stay together.
+/// Spans of one message, approximately: those of one task stay together.
 const BATCH: usize = 512;
-/// Bytes of one message, about. Collectors take 4 MiB and more.
+/// Bytes of one message, approximately. Collectors accept 4 MiB and more.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// After the first span of a message others are waited for so long.
+/// The time to wait for more spans after the first span of a message.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Where spans are put.
+/// The sending side of the queue.
 #[derive(Debug)]
 pub(super) struct Queue {
-    pieces: mpsc::Sender<Piece>,
+    entries: mpsc::Sender<QueueEntry>,
     room: Arc<Semaphore>,
     overflowed: Arc<AtomicU64>,
 }
 
-/// Where they come out.
+/// The receiving side of the queue.
 pub(super) struct Waiting {
-    pieces: mpsc::Receiver<Piece>,
+    entries: mpsc::Receiver<QueueEntry>,
     overflowed: Arc<AtomicU64>,
 }
 
 /// Spans that belong together.
 #[derive(Debug)]
-struct Piece {
+struct QueueEntry {
     spans: Vec<Span>,
     bytes: usize,
     _room: OwnedSemaphorePermit,
@@ -46,12 +47,12 @@ struct Piece {
 pub(super) fn queue() -> (Queue, Waiting) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let (room, overflowed) = (Arc::new(Semaphore::new(QUEUE_BYTES)), Arc::<AtomicU64>::default());
-    let waiting = Waiting { pieces: receiver, overflowed: Arc::clone(&overflowed) };
-    (Queue { pieces: sender, room, overflowed }, waiting)
+    let waiting = Waiting { entries: receiver, overflowed: Arc::clone(&overflowed) };
+    (Queue { entries: sender, room, overflowed }, waiting)
 }
 
 impl Queue {
-    /// Spans that belong together: they are exported all, or none where there is no room.
+    /// Adds spans that belong together: all of them are exported, or none if there is no room.
     pub(super) fn push(&self, spans: Vec<Span>) {
         let count = spans.len() as u64;
         if count > 0 && self.try_push(spans).is_none() {
@@ -62,23 +63,23 @@ impl Queue {
     fn try_push(&self, spans: Vec<Span>) -> Option<()> {
         let bytes = spans.iter().map(Message::encoded_len).sum();
         let room = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()?;
-        self.pieces.try_send(Piece { spans, bytes, _room: room }).ok()
+        self.entries.try_send(QueueEntry { spans, bytes, _room: room }).ok()
     }
 }
 
 impl Waiting {
-    /// Spans for one message, at least one; `None` when the server stops and nothing waits.
+    /// Returns spans for one message, at least one; `None` when the server stops and nothing waits.
     pub(super) async fn gather(&mut self, stop: impl Future<Output = ()> + Clone) -> Option<Vec<Span>> {
-        let Piece { spans: mut batch, mut bytes, .. } = tokio::select! {
+        let QueueEntry { spans: mut batch, mut bytes, .. } = tokio::select! {
             biased;
-            piece = self.pieces.recv() => piece?,
+            entry = self.entries.recv() => entry?,
             () = stop.clone() => return None,
         };
         let end = Instant::now() + GATHER;
         while batch.len() < BATCH && bytes < BATCH_BYTES {
             let more = tokio::select! {
                 biased;
-                more = timeout_at(end, self.pieces.recv()) => more.ok().flatten(),
+                more = timeout_at(end, self.entries.recv()) => more.ok().flatten(),
                 () = stop.clone() => None,
             };
             let Some(more) = more else { break };
@@ -88,7 +89,7 @@ impl Waiting {
         Some(batch)
     }
 
-    /// The spans that found no room, now and later.
+    /// Returns the counter of spans that found no room.
     pub(super) fn overflowed(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.overflowed)
     }
@@ -102,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// A span of about so many bytes.
+    /// Returns a span of about this many bytes.
     fn span(bytes: usize) -> Span {
         Span { name: "x".repeat(bytes), ..Span::default() }
     }
@@ -111,13 +112,13 @@ mod tests {
         queue.overflowed.load(Ordering::Relaxed)
     }
 
-    /// How many spans the next message has when the server stops.
+    /// Returns how many spans the next message has when the server stops.
     async fn gathered(waiting: &mut Waiting) -> Option<usize> {
         waiting.gather(ready(())).await.map(|batch| batch.len())
     }
 
     #[tokio::test]
-    async fn what_finds_no_room_is_counted_and_waits_for_nobody() {
+    async fn spans_without_room_are_counted_and_do_not_block() {
         let (queue, mut waiting) = queue();
         for _ in 0..QUEUE + 2 {
             queue.push(vec![span(1); 3]);
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_spans_fill_the_queue_by_their_bytes_and_give_their_room_back() {
+    async fn large_spans_fill_the_queue_by_bytes_and_return_their_room() {
         let (queue, mut waiting) = queue();
         for _ in 0..QUEUE {
             queue.push(vec![span(64 * 1024)]);
@@ -139,11 +140,11 @@ mod tests {
         while gathered(&mut waiting).await.is_some() {}
         assert_eq!(queue.room.available_permits(), QUEUE_BYTES);
         queue.push(vec![span(QUEUE_BYTES)]);
-        assert_eq!(lost(&queue), (QUEUE - taken) as u64 + 1, "more than ever fits");
+        assert_eq!(lost(&queue), (QUEUE - taken) as u64 + 1, "a span larger than the whole queue");
     }
 
     #[tokio::test]
-    async fn a_message_ends_at_its_bytes_or_its_spans() {
+    async fn a_message_is_limited_by_bytes_and_by_spans() {
         let (queue, mut waiting) = queue();
         for _ in 0..5 {
             queue.push(vec![span(BATCH_BYTES / 2)]);
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_spans_are_no_piece_and_end_nothing() {
+    async fn a_push_without_spans_adds_no_entry_and_does_not_end_the_queue() {
         let (queue, mut waiting) = queue();
         queue.push(Vec::new());
         assert!(waiting.gather(pending()).now_or_never().is_none(), "still waits");

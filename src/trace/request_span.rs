@@ -1,5 +1,6 @@
-//! The span of a request that changes something: a submit, a cancel. Reading makes none: who polls or subscribes does so
-//! by the thousand. Nor does a request without a key that is known: strangers could crowd out the spans of tasks.
+//! The span of a request that changes something: a submit, a cancel. Reads have no span, because clients poll and
+//! subscribe by the thousand. A request without a known key has none either: clients without a key could crowd out the
+//! spans of tasks.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,31 +12,31 @@ use super::otlp::{Parent, fail, number, span, text};
 use crate::task::Timestamp;
 use crate::wire::trace_context::TraceContext;
 
-/// What is told of a request.
+/// What a span records of a request.
 #[derive(Debug)]
 pub struct RequestFacts {
-    /// `POST`
+    /// The method, such as `POST`.
     pub method: String,
     /// `https`, or `http`.
     pub scheme: &'static str,
     /// The path with names for its parts.
     pub route: String,
-    /// Without the query, and cut if it is long.
+    /// The path without the query, cut if it is long.
     pub path: String,
 }
 
-/// Told once the sender's key is known: before that a request is not worth a span.
+/// Set once the sender's key is known. A request without a known key has no span.
 #[derive(Debug, Clone, Default)]
 pub struct Recognition(Rc<Cell<bool>>);
 
 impl Recognition {
-    /// The sender's key is known.
+    /// Records that the sender's key is known.
     pub fn recognised(&self) {
         self.0.set(true);
     }
 }
 
-/// A request under way. Dropped before its end, it says that nobody waited for that.
+/// The span of a request in progress. If it is dropped before the answer, the span records that the client has left.
 #[derive(Debug)]
 pub struct RequestSpan {
     traces: Traces,
@@ -48,7 +49,8 @@ pub struct RequestSpan {
 }
 
 impl Traces {
-    /// A request begins that stands at this [place](Traces::place), below its caller. `None` where it is not recorded.
+    /// Begins the span of a request at this [place](Traces::place), below its caller. `None` if the request is not
+    /// recorded.
     #[must_use]
     pub fn request(
         &self,
@@ -70,13 +72,13 @@ impl Traces {
 }
 
 impl RequestSpan {
-    /// Where it is told that the sender's key is known.
+    /// Returns the flag to set once the sender's key is known.
     #[must_use]
     pub fn recognition(&self) -> Recognition {
         self.recognition.clone()
     }
 
-    /// The head of the response goes out.
+    /// Ends the span when the head of the response is sent.
     pub fn answered(mut self, status: u16) {
         self.tell(Some(status));
     }
@@ -99,7 +101,7 @@ impl RequestSpan {
         ];
         span.attributes.extend(status.map(|status| number("http.response.status_code", status.into())));
         match status {
-            // Of a server's span these are errors; what a client does wrong is the client's.
+            // In a server's span only 5xx are errors; 4xx are the client's errors.
             Some(500..) => fail(&mut span, &status.unwrap_or_default().to_string()),
             Some(_) => {}
             None => fail(&mut span, "client_left"),

@@ -1,4 +1,4 @@
-//! `[traces]`: whether spans are exported, and where to.
+//! `[traces]`: whether spans are exported, and to which address.
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -7,23 +7,23 @@ use url::Url;
 use crate::secret::Secret;
 use crate::setting::{Keys, Problem, Section};
 
-/// What the OTLP standard adds to a base address.
+/// The path that the OTLP standard appends to a base address.
 const SIGNAL_PATH: [&str; 2] = ["v1", "traces"];
 
-/// Where spans are exported to.
+/// The address and the options of the export.
 #[derive(Debug, Clone)]
 pub struct TracesConfig {
-    /// Where OTLP messages are posted to, with the path.
+    /// The URL for OTLP messages, with the path.
     pub endpoint: Url,
-    /// Headers of each message, in lower case: some of them are credentials.
+    /// Headers of each message, with names in lower case. Some values are credentials.
     pub headers: Vec<(String, Secret)>,
-    /// The share of traces begun here that are recorded, 0 to 1; for the others their beginner decides.
+    /// The share of traces begun here that are recorded, 0 to 1. For other traces the service that began them decides.
     pub sample_ratio: f64,
     /// The name of the service.
     pub service_name: String,
 }
 
-/// `[traces]`, as it may be written.
+/// `[traces]`, as written in the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TracesKeys {
@@ -45,7 +45,7 @@ impl Keys for TracesKeys {
 }
 
 impl TracesKeys {
-    /// Checks the keys; `None` where nothing is exported.
+    /// Checks the keys. Returns `None` if nothing is exported.
     ///
     /// # Errors
     /// [`Problem`] with the first value that is wrong.
@@ -84,16 +84,16 @@ fn endpoint(at: &Section<'_>, text: &str) -> Result<Url, Problem> {
     let parsed = Url::parse(text).ok();
     let Some(mut url) = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
     else {
-        // It is not repeated: many write a name and a password in it.
+        // The message does not repeat the text, which may contain a name and a password.
         return Err(at.wrong(KEY, "it is no http(s) URL"));
     };
-    // Secrets in it might be shown.
+    // Secrets in the URL might be shown.
     let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
     if !is_bare || url.fragment().is_some() {
         let reason = "a name, a password, a query or a fragment cannot be part of it";
         return Err(at.problem(KEY, reason).advise("remove it, and write credentials as otlp_headers"));
     }
-    // Many write the whole address, and no collector has the same path twice.
+    // Many operators write the whole address. No collector has this path twice, so it is not added again.
     let is_whole = url.path().trim_end_matches('/').ends_with("/v1/traces");
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty();
@@ -145,7 +145,7 @@ fn header(member: &str) -> Option<(String, Secret)> {
     let is_name = !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
     let is_value = value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
-    // These are the message's own.
+    // The message sets these headers itself.
     let is_ours = matches!(name.as_str(), "content-type" | "content-length" | "transfer-encoding" | "host");
     (is_name && is_value && !is_ours).then(|| (name, Secret::new(value.into_owned())))
 }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_exported_unless_somebody_says_where() {
+    fn nothing_is_exported_without_an_endpoint() {
         assert!(read(TracesKeys::default()).unwrap().is_none());
         assert!(read(to("")).unwrap().is_none());
         let mut warnings = Vec::new();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_of_the_signal_is_added_to_the_endpoint() {
+    fn the_path_of_traces_is_added_to_the_endpoint() {
         for (endpoint, url) in [
             ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
             ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_as_other_exporters_read_them() {
+    fn headers_are_parsed_as_in_other_exporters() {
         let text = "Authorization=Basic%20YTpi==, X-Scope=a b,";
         let entry = TracesKeys { otlp_headers: Some(text.to_owned()), ..to("http://h:1") };
         let config = read(entry).unwrap().unwrap();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_header_is_refused_without_being_told() {
+    fn a_malformed_header_is_refused_and_not_repeated() {
         for text in ["secret", "a=%0Asecret", "a=1,b c=secret", "=secret", "host=secret", "a=%FFsecret"] {
             let entry = TracesKeys { otlp_headers: Some(text.to_owned()), ..to("http://h:1") };
             let problem = read(entry).unwrap_err();

@@ -1,5 +1,5 @@
-//! The spans of a task that has ended: the whole, and below it the wait for its turn, the download of its audio and each
-//! upstream call.
+//! The spans of a task that has ended: the whole task, and below it the wait for a slot, the download of its audio and
+//! each upstream call.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use crate::upstream::{Callee, Server};
 use crate::wire::completion::FinishReason;
 use crate::wire::trace_context::TraceContext;
 
-/// The outcome of a task and of an attempt that came to its end, in the timeline's words.
+/// The outcome of a completed task or attempt, as the timeline names it.
 const COMPLETED: &str = "completed";
 
-/// A task and its end.
+/// A task that has ended, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct EndedTask<'a> {
     /// The task.
     pub task: &'a Task,
-    /// When what happened.
+    /// When each step happened.
     pub timeline: &'a Timeline,
     /// How it ended.
     pub outcome: &'a Outcome,
-    /// How long the audio lasts, where that is known.
+    /// Duration of the audio, if known.
     pub audio: Option<Duration>,
 }
 
@@ -64,7 +64,7 @@ impl Recorder {
         for (attempt, number) in timeline.attempts.iter().zip(1..) {
             spans.extend(self.call(ended, attempt, number, below, until));
         }
-        // Only the last call can have answered: no other one follows an answer.
+        // Only the last call can have answered, because no call follows an answer.
         if let (Some(at), Some(last)) = (timeline.first_answered, spans.last_mut()) {
             last.events.push(event("first chunk", at));
         }
@@ -83,7 +83,7 @@ impl Recorder {
         let model = &task.question.model;
         let place = task.span(SpanPart::Call { number: number_of_call, started: attempt.started })?;
         let moments = (attempt.started, attempt.ended.unwrap_or(until));
-        // A channel that the configuration has no longer is known by its name only.
+        // Of a channel that was removed from the configuration, only the name is known.
         let callee = self.callees.get(&attempt.channel);
         let (kind, name) = match callee {
             Some(Callee { operation, server: Some(_) }) => (SpanKind::Client, format!("{operation} {model}")),
@@ -135,7 +135,7 @@ fn whole(ended: EndedTask<'_>, place: &TraceContext, until: Timestamp) -> Span {
         text("hearken.task.outcome", if failure.is_none() { COMPLETED } else { "failed" }),
         number("hearken.task.calls", timeline.attempts.len() as u64),
     ];
-    // By names of our own: who adds up the tokens of a trace finds them in its calls.
+    // These have our own names, so that adding up a trace's tokens counts only those of its calls.
     whole.attributes.extend(timeline.channel().map(|channel| text("hearken.task.channel", channel)));
     if let Some(usage) = outcome.usage() {
         whole.attributes.extend([

@@ -270,7 +270,7 @@ fn a_task_that_waits_for_another_channel_can_be_cancelled() {
     let holder = hearken.submit(json!({}));
     second.held(1);
     let waiter = hearken.submit(json!({}));
-    until("it waits for the second channel", || (first.requests() == 2).then_some(()));
+    until("the task waits for the second channel", || (first.requests() == 2).then_some(()));
     assert_eq!(hearken.cancel(&waiter)["error"]["code"], "task_cancelled");
     second.release();
     assert_eq!(hearken.wait(&holder)["status"], "completed");
@@ -330,7 +330,7 @@ fn a_drain_leaves_tasks_that_wait_for_a_channel_to_the_next_start() {
     let holder = hearken.submit(json!({}));
     second.held(1);
     let waiter = hearken.submit(json!({}));
-    until("it waits for the second channel", || (first.requests() == 2).then_some(()));
+    until("the task waits for the second channel", || (first.requests() == 2).then_some(()));
     hearken.restart();
     second.release();
     for id in [&holder, &waiter] {

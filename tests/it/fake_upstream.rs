@@ -532,10 +532,10 @@ fn an_endless_answer_continues_until_its_client_disconnects() {
     }
     // Far more than a normal answer has.
     endless.read_exact(&mut vec![0; 3_000_000]).unwrap();
-    let stats = fake.counted("all go on", |stats| stats["open"] == 102);
+    let stats = fake.counted("all answers continue", |stats| stats["open"] == 102);
     assert_eq!(stats["faults"], json!({"silent": 1, "stall": 100, "endless": 1, "cut": 1}));
     drop((silent, stalled, endless));
-    let stats = fake.counted("all are gone", |stats| stats["open"] == 0);
+    let stats = fake.counted("all calls are closed", |stats| stats["open"] == 0);
     assert_eq!((&stats["closed_early"], &stats["answered_well"]), (&json!(102), &json!(0)));
 }
 
@@ -562,7 +562,7 @@ fn calls_are_counted() {
     fake.chat_stream("m");
     fake.chat("m", &json!({"temperature": 9}));
     fake.transcription(&[("model", "m+slow")]);
-    let stats = fake.counted("all have ended", |stats| stats["open"] == 0);
+    let stats = fake.counted("all calls have ended", |stats| stats["open"] == 0);
     assert_eq!(stats["calls"], json!({"gemini": 3, "chat": 2, "transcription": 1}));
     assert_eq!((&stats["answered_well"], &stats["refused"]), (&json!(2), &json!(3)));
     assert_eq!(stats["faults"], json!({"500": 1}));
@@ -691,7 +691,7 @@ fn hearken_distinguishes_each_fault_from_an_answer() {
         assert_eq!(task["error"]["code"], *code, "{script}: {task}");
     }
     let ids = ["silent", "stall+after=1"].map(submit);
-    fake.counted("both go on", |stats| stats["open"] == 2);
+    fake.counted("both answers continue", |stats| stats["open"] == 2);
     for id in &ids {
         hearken.cancel(id);
     }

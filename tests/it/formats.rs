@@ -32,7 +32,7 @@ struct Format {
 const FORMATS: &[Format] = &[
     wav("speech.wav", 2.18),
     wav("speech-rf64.wav", 0.7),
-    // Other chunks before `fmt `, some of odd length, and one behind the samples.
+    // Has other chunks before `fmt `, some of odd length, and one after the samples.
     wav("speech-chunks.wav", 0.7),
     // Without and with a tag of its length, and with ID3v2 that holds a picture.
     mp3("speech-bare.mp3", 0.8),

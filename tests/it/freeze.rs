@@ -164,7 +164,7 @@ fn a_download_that_arrived_during_a_freeze_is_in_time() {
     assert_eq!(host.requests().len(), 1, "one download");
 }
 
-/// The connections of this machine to a port, with their states as the kernel numbers them.
+/// Returns the states of this machine's connections to a port, as the kernel numbers them.
 fn states_of(port: u16) -> Vec<String> {
     let theirs = format!(":{port:04X}");
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -203,7 +203,7 @@ fn a_connection_established_during_a_freeze_is_in_time() {
     let port = listener.local_addr().unwrap().port();
     let hearken = before(&format!("http://127.0.0.1:{port}"));
     let id = hearken.submit(json!({}));
-    until("it connects", || states_of(port).iter().any(|state| state == SYN_SENT).then_some(()));
+    until("the program connects", || states_of(port).iter().any(|state| state == SYN_SENT).then_some(()));
     stop(&hearken);
     for _ in waiting {
         listener.accept().unwrap();

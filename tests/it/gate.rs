@@ -59,7 +59,7 @@ fn busy(upstream: &FakeUpstream, configure: impl FnOnce(Builder) -> Builder) -> 
     hearken
 }
 
-/// URLs by the reason for which they are refused, and by the trick.
+/// URLs, grouped by the reason for which they are refused and by the trick.
 type Spellings = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
 fn spellings(inside: &Inside) -> Spellings {
@@ -104,7 +104,7 @@ fn no_spelling_of_a_redirect_reaches_a_listener_on_loopback() {
                 let target = index.parse().ok().and_then(|index: usize| theirs.get(index));
                 asked.redirect(302, target.unwrap());
             }
-            // A target without a scheme or a host leads back here.
+            // A target without a scheme or a host leads back to this host.
             _ => asked.answer(404, &[("content-length", "0")], b""),
         }
     });

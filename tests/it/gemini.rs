@@ -369,7 +369,7 @@ fn nothing_is_published_before_the_upstreams_first_event() {
     let id = hearken.submit(json!({"stream": true}));
     upstream.held(1);
     let mut stream = hearken.stream(&id);
-    // The upstream has sent its head; a keep-alive later there is still no chunk.
+    // The upstream has sent its head. After a keep-alive there is still no chunk.
     for _ in 0..2 {
         stream.comment();
     }

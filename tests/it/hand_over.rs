@@ -14,7 +14,7 @@ fn path(id: &str) -> String {
     format!("/v1/llm/generations/{id}/stream")
 }
 
-/// The log's lines about ended streams.
+/// Returns the log's lines about ended streams.
 fn ended_streams(hearken: &Hearken) -> Vec<String> {
     hearken.log().lines().filter(|line| line.contains("stream ended")).map(str::to_owned).collect()
 }

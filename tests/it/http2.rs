@@ -295,7 +295,7 @@ fn a_wrong_key_beyond_the_waiting_ones_closes_its_connection() {
     let address = hearken.client().address;
     let wrong = |client: &mut Http2| client.begin_as("sk-wrong", "GET", "/v1/models", &[], true).unwrap();
     // Wrong keys wait only briefly: on a busy machine the extra one may come when the others no longer wait.
-    until("a wrong key finds no place to wait", || {
+    until("a wrong key is refused without waiting", || {
         let (mut many, mut two) = (Http2::connect(address, &pair), Http2::connect(address, &pair));
         let waiting: Vec<_> = (0..255).map(|_| wrong(&mut many)).collect();
         // This request comes after them and is answered at once: they wait.

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same submit twice is one task, over restarts and at the same moment.
+//! `Idempotency-Key`: two submits with the same key are one task, also after a restart and at the same moment.
 
 use serde_json::json;
 

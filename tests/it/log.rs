@@ -124,7 +124,7 @@ fn read(mut pipe: PipeReader) -> Arc<Mutex<Vec<u8>>> {
     read
 }
 
-/// Waits for a line that holds these words.
+/// Waits for a line that contains these words.
 fn line(read: &Mutex<Vec<u8>>, words: &str) -> String {
     until(words, || {
         let text = String::from_utf8_lossy(&read.lock().unwrap()).into_owned();

@@ -1,4 +1,5 @@
-//! hearken behind nginx, with the lines that the README gives: HTTP/2 from the client to nginx, HTTP/1.1 from there.
+//! hearken behind nginx, with the README's configuration: HTTP/2 from the client to nginx, HTTP/1.1 from nginx to
+//! hearken.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -66,7 +67,7 @@ impl Nginx {
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("nginx is installed, as by tests/run");
+            .expect("nginx must be installed: run ./tests/run, which installs it");
         let mut nginx = Self { process, address, pair, directory };
         until("nginx listens", || {
             let ended = nginx.process.try_wait().unwrap();
@@ -159,7 +160,7 @@ fn comments_keep_a_silent_stream_open() {
     let mut client = nginx.connect();
     let id = client.submit(json!({"stream": true}));
     let mut answer = client.stream(&id, "");
-    // The first comes with the head, each other one a second after the one before it.
+    // The first one comes with the head, and each further one a second after the previous one.
     for _ in 0..4 {
         client.read_to(&mut answer, ": keep-alive\n");
     }

@@ -1,4 +1,4 @@
-//! `GET /v1/tasks/{id}` and its cancel: a task's states as its owner, and only its owner, sees them.
+//! `GET /v1/tasks/{id}` and its cancel: a task's states, which only its owner can see.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::upstream::FakeUpstream;
 const FIELDS: [&str; 10] =
     ["id", "object", "type", "model", "status", "progress", "created", "stream", "results", "error"];
 
-/// The names of an object's fields, in the order of the text.
+/// Returns the names of an object's fields, in the order of the text.
 fn fields(text: &str) -> Vec<String> {
     let mut found: Vec<(usize, &str)> =
         FIELDS.iter().filter_map(|name| Some((text.find(&format!("\"{name}\":"))?, *name))).collect();

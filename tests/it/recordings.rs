@@ -1,8 +1,8 @@
 //! Whole response bodies of upstreams, replayed unchanged and in pieces of every small size.
 //!
-//! Those of `tests/fixtures/gemini` and `tests/fixtures/openai` are made up after the real ones. Recordings of real
-//! traffic are replayed too where the environment variable `HEARKEN_WIRE_RECORDINGS` names a folder that has them in
-//! folders of the same names.
+//! The bodies in `tests/fixtures/gemini` and `tests/fixtures/openai` are made up after real ones. Recordings of real
+//! traffic are replayed, too, if the environment variable `HEARKEN_WIRE_RECORDINGS` names a folder with subfolders of
+//! the same names.
 
 mod gemini;
 mod openai;

@@ -16,7 +16,7 @@ use crate::support::upstream::FakeUpstream;
 const BUNDLE: &str = "/docs/swagger-ui-bundle.js";
 const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:0\"\n";
 
-/// Connects over HTTP/2 and takes nothing of any body.
+/// Connects over HTTP/2 and reads nothing of any body.
 fn closed_window(hearken: &Hearken, pair: &Pair) -> Http2 {
     Http2::granting(hearken.client().address, pair, Builder::new().initial_window_size(0))
 }

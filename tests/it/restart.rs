@@ -110,7 +110,7 @@ fn a_download_interrupted_by_a_crash_keeps_its_first_start_time() {
     });
     let mut hearken = Hearken::before(&upstream).set("[fetch]\nallow_hosts = [\"127.0.0.1\"]").start();
     let id = hearken.submit(json!({"audio_url": host.url("/a.wav")}));
-    until("it downloads", || (!host.requests().is_empty()).then_some(()));
+    until("the download begins", || (!host.requests().is_empty()).then_some(()));
     let before = timeline(&hearken, &id);
     hearken.crash();
     assert_eq!(hearken.wait(&id)["status"], "completed");

@@ -24,7 +24,7 @@ fn quota_error(quota: &str, delay: &str) -> Value {
     error
 }
 
-/// A script that answers an error first; what follows answers the next request.
+/// Returns a script that answers with an error first. The steps after it answer the next request.
 fn error_then(status: u16, body: &Value) -> Script {
     FakeUpstream::error(status, body).then()
 }

@@ -246,7 +246,7 @@ fn comments_between_the_frames_keep_a_silent_stream_alive() {
     let silent = started.elapsed();
     assert!((Duration::from_millis(2500)..Duration::from_secs(8)).contains(&silent), "{silent:?}");
     upstream.release();
-    // The reader is strict: a comment within a frame, or with a blank line behind it, would not parse.
+    // The reader is strict: it rejects a comment within a frame, or one with a blank line after it.
     let mut rest = Vec::new();
     while let Some(item) = stream.next() {
         if let Item::Frame(frame) = item {

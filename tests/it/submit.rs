@@ -204,7 +204,7 @@ fn a_body_that_turns_out_too_large_is_refused_with_the_reason() {
     }
     bytes.extend(b"0\r\n\r\n");
     hearken.raw(&bytes).error(413, "request_too_large");
-    // The largest that is allowed is not refused for its size.
+    // The largest allowed body is not refused for its size.
     let padded = |size: usize| {
         let text = body(json!({"model": "local-inspect"})).to_string();
         text.clone() + &" ".repeat(size - text.len())

@@ -43,7 +43,7 @@ pub(crate) fn wav() -> String {
 /// Returns a submit body with the smallest audio, changed as given.
 pub(crate) fn body(changes: Value) -> Value {
     let mut body = json!({"model": MODEL, "audio_url": wav()});
-    let Value::Object(changes) = changes else { panic!("changes are an object: {changes}") };
+    let Value::Object(changes) = changes else { panic!("changes must be an object: {changes}") };
     for (name, value) in changes {
         body[name] = value;
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Every Rust file below a folder of the project, with its text.
+/// Returns every Rust file below a folder of the project, with its text.
 pub(crate) fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -45,7 +45,7 @@ fn every_file_begins_with_its_purpose() {
 
 #[test]
 fn a_module_is_a_file_of_its_own_name() {
-    // `room.rs` beside `room/`, and no `room/mod.rs`: one style, and a file is found by its name.
+    // The source has one style, `room.rs` beside `room/` and no `room/mod.rs`, so that a file is found by its name.
     for folder in ["src", "tests", "benches"] {
         for (path, _) in sources(folder) {
             assert!(!path.ends_with("mod.rs"), "{} must be named as its folder", path.display());

@@ -263,7 +263,7 @@ fn a_silent_tls_client_is_dropped() {
     let hearken = Hearken::builder().local().tls(&Pair::new()).start();
     let mut silent = TcpStream::connect(hearken.client().address).unwrap();
     let mut half = TcpStream::connect(hearken.client().address).unwrap();
-    // The head of a first record, which never comes.
+    // The beginning of a first TLS record, whose rest never comes.
     half.write_all(&[0x16, 3, 1, 2, 0]).unwrap();
     for socket in [&mut silent, &mut half] {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -9,7 +9,7 @@ use crate::tidy::{root, sources};
 const LIBRARIES: [&str; 9] =
     ["actix", "awc", "h2", "mio", "rusqlite", "rustls", "socket2", "tempfile", "tokio_rustls"];
 
-/// The parts of the system on the map, each with the words of the source that use it.
+/// The parts of the system on the map, each with the words in the source that use it.
 const SYSTEM: [(&str, &[&str]); 6] = [
     ("arbiters", &["Arbiter::new", "Arbiter::with_tokio_rt"]),
     ("clock", &["Instant::now", "SystemTime::now", "Timestamp::now"]),
@@ -167,7 +167,7 @@ fn each_room_uses_what_the_map_says_and_nothing_else() {
     wrong.extend(
         order.iter().filter(|room| !source.contains_key(*room)).map(|room| format!("{room} is no room")),
     );
-    assert!(wrong.is_empty(), "src/lib.rs has the map: {}", wrong.join("; "));
+    assert!(wrong.is_empty(), "the rooms differ from the map in src/lib.rs: {}", wrong.join("; "));
 }
 
 #[test]

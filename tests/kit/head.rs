@@ -72,7 +72,7 @@ impl<'a> Headers<'a> {
         Ok(number.transpose()?)
     }
 
-    /// Copies all of them, with names in lower case.
+    /// Copies all headers, with names in lower case.
     pub(crate) fn to_pairs(self) -> Vec<(String, String)> {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let pairs = self.all[..self.count].iter();

@@ -1,4 +1,4 @@
-//! Certificates for `localhost`, made for one test, each its own issuer.
+//! Certificates for `localhost`, made for one test; each one is self-signed.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -135,12 +135,12 @@ impl Running {
         String::from_utf8_lossy(&self.err.lock().unwrap()).into_owned()
     }
 
-    /// Waits until its standard output holds these words.
+    /// Waits until its standard output contains these words.
     pub(crate) fn prints(&self, words: &str) {
         until(&format!("{words:?} on standard output"), || self.out().contains(words).then_some(()));
     }
 
-    /// Waits until its standard error holds these words.
+    /// Waits until its standard error contains these words.
     pub(crate) fn tells(&self, words: &str) {
         until(&format!("{words:?} on standard error: {}", self.err()), || {
             self.err().contains(words).then_some(())

@@ -1,6 +1,6 @@
 //! A disk of a few megabytes that a test can fill: a tmpfs that only the program under test has mounted.
 //!
-//! It needs no root where the system allows user namespaces (`unshare --user`), and root elsewhere.
+//! It needs no root if the system allows user namespaces (`unshare --user`), and root otherwise.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};

@@ -79,12 +79,12 @@ impl FakeUpstream {
 
     /// Waits until answers have reached this many holds in all.
     pub(crate) fn held(&self, holds: usize) {
-        self.shared.wait("the fake comes to its hold", |state| (state.holds_reached >= holds).then_some(()));
+        self.shared.wait("the fake reaches its hold", |state| (state.holds_reached >= holds).then_some(()));
     }
 
     /// Waits for the request with this number, from 0.
     pub(crate) fn request(&self, number: usize) -> Request {
-        self.shared.wait("the program asks its upstream", |state| {
+        self.shared.wait("the program calls its upstream", |state| {
             state.requests.get(number).map(|(request, _)| request.clone())
         })
     }

@@ -31,40 +31,40 @@ use crate::pattern::ModelPattern;
 pub use crate::upstream::LOCAL_MODEL;
 use crate::upstream::{ModelHint, Timeouts, Upstream};
 
-/// Most tasks that may run or wait, more than any machine can hold: sums of them must not overflow.
+/// Most tasks that may run or wait. This is more than any machine can hold, and small enough that sums cannot overflow.
 pub const MOST_TASKS: usize = 1 << 28;
 
-/// A way to serve models.
+/// A configured way to serve models.
 pub struct Channel {
-    /// Its name in logs and model lists.
+    /// The channel's name in logs and model lists.
     pub name: String,
-    /// Names and globs of what it serves.
+    /// Names and globs of the models that it serves.
     pub models: Vec<ModelPattern>,
-    /// What its models take in.
+    /// Kinds of input that its models take.
     pub capabilities: Vec<Capability>,
     /// True if its upstream takes exactly one audio, false if it takes a conversation with any number.
     pub takes_one_audio: bool,
-    /// The containers that its upstream takes.
+    /// The audio containers that its upstream takes.
     pub formats: Vec<Container>,
     /// The highest temperature that its upstream takes; the lowest is 0.
     pub max_temperature: f64,
-    /// Higher ones are asked first.
+    /// Channels with a higher priority are tried first.
     pub priority: i64,
-    /// The share among those of equal priority; at least 1.
+    /// Share of the tasks among channels of equal priority; at least 1.
     pub weight: u32,
-    /// Most tasks that run at once.
+    /// Most tasks that run at the same time.
     pub max_running_tasks: usize,
-    /// Its place among all channels, from 0.
+    /// Its index among all channels, from 0.
     pub place: usize,
-    /// Whether it is to be left alone for a while.
+    /// Decides whether the channel rests for a while after failures.
     pub breaker: Arc<Breaker>,
-    /// How often a call that failed is repeated.
+    /// How often a failed call is repeated.
     pub retry: RetryRule,
     /// How long each stage of a call may take.
     pub timeouts: Timeouts,
-    /// All texts and base64 audio together, in bytes.
+    /// Most bytes of all texts and base64 audio together.
     pub max_request_bytes: usize,
-    /// Who is behind it.
+    /// The upstream that the channel calls.
     pub upstream: Arc<dyn Upstream>,
 }
 
@@ -75,10 +75,10 @@ impl std::fmt::Debug for Channel {
 }
 
 impl Channel {
-    /// Opens a channel as configured, over the upstream that its kind stands for.
+    /// Opens a channel as configured, with the upstream of its kind.
     ///
     /// # Errors
-    /// When the system refuses what the upstream needs.
+    /// When the operating system refuses a resource that the upstream needs.
     pub fn open(config: &ChannelConfig, now: Instant) -> io::Result<Self> {
         Ok(Self {
             name: config.name.clone(),
@@ -105,7 +105,7 @@ impl Channel {
         self.models.iter().any(|pattern| pattern.matches(model))
     }
 
-    /// Returns true if the configuration names this model, rather than covers it by a glob.
+    /// Returns true if the configuration names this model, not only a glob that covers it.
     #[must_use]
     pub fn lists(&self, model: &str) -> bool {
         self.models.iter().any(|pattern| pattern.exact() == Some(model))
@@ -120,20 +120,20 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// The channels of a server, in the order of the configuration.
+    /// Creates the channels of a server, in the order of the configuration.
     pub fn new(channels: impl IntoIterator<Item = Channel>) -> Self {
         let placed = |(place, channel)| Arc::new(Channel { place, ..channel });
         Self { channels: channels.into_iter().enumerate().map(placed).collect(), hints: Arc::default() }
     }
 
-    /// Adds what is said of models that no channel serves.
+    /// Adds hints for models that no channel serves.
     #[must_use]
     pub fn with_hints(self, hints: &[ModelHint]) -> Self {
         let patterns = |models: &[&str]| models.iter().map(|model| ModelPattern::new(model)).collect();
         Self { hints: hints.iter().map(|hint| (patterns(hint.models), hint.advice)).collect(), ..self }
     }
 
-    /// Returns what is said of a model that no channel serves, where there is something to be said.
+    /// Returns the hint for a model that no channel serves, if there is one.
     #[must_use]
     pub fn hint(&self, model: &str) -> Option<&'static str> {
         let covers =
@@ -141,12 +141,12 @@ impl Channels {
         self.hints.iter().find(covers).map(|(_, advice)| *advice)
     }
 
-    /// Each of them.
+    /// Iterates over all channels.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Channel>> {
         self.channels.iter()
     }
 
-    /// The models that are listed by name, sorted, each with the channel that is asked first.
+    /// Returns the models that are listed by name, sorted, each with the channel that is tried first.
     #[must_use]
     pub fn listed_models(&self) -> BTreeMap<&str, &Arc<Channel>> {
         let mut models: BTreeMap<&str, &Arc<Channel>> = BTreeMap::new();

@@ -168,7 +168,7 @@ async fn a_panic_in_one_task_fails_that_task_and_nothing_else() {
     assert!(frames.contains("half") && frames.contains("event: error\nid: 2\n"), "{frames}");
     assert_eq!(failure(service.outcome(&doomed.snapshot.id).await).code, ErrorCode::InternalError);
 
-    // What had happened until then is told by its successor.
+    // The successor reports what had happened before the crash.
     let said = service.metrics.text(&Now::new()).unwrap();
     for line in [
         "hearken_tasks_ended_total{channel=\"c\",outcome=\"internal_error\"} 1\n",
@@ -198,7 +198,7 @@ async fn an_answer_is_completed_and_its_frames_stay_readable() {
 }
 
 #[actix_rt::test]
-async fn an_ended_task_costs_no_actor_and_its_frames_are_those_that_were_read_before() {
+async fn an_ended_task_has_no_actor_and_its_frames_stay_the_same() {
     let service = over(|| batches(vec![Ok(vec![text("a")]), Ok(vec![text("b"), finished()])]));
     let Accepted { snapshot, mut log } = service.tasks.accept(service.task()).await.unwrap();
     log.ended().await;
@@ -217,14 +217,14 @@ async fn an_ended_task_costs_no_actor_and_its_frames_are_those_that_were_read_be
 }
 
 #[actix_rt::test]
-async fn a_stream_that_ends_without_an_end_is_a_failure() {
+async fn an_upstream_stream_without_a_final_event_is_a_failure() {
     let service = over(|| batches(vec![Ok(vec![text("a")])]));
     let accepted = service.tasks.accept(service.task()).await.unwrap();
     assert_eq!(failure(service.outcome(&accepted.snapshot.id).await).code, ErrorCode::UpstreamDisconnected);
 }
 
 #[actix_rt::test]
-async fn an_endless_answer_ends_at_its_bound() {
+async fn an_endless_answer_fails_at_the_size_limit() {
     let service = over(|| stream::repeat_with(|| Ok(vec![text(&"x".repeat(10_000))])).boxed_local());
     let accepted = service.tasks.accept(service.task()).await.unwrap();
     assert_eq!(
@@ -234,7 +234,7 @@ async fn an_endless_answer_ends_at_its_bound() {
 }
 
 #[actix_rt::test]
-async fn who_waits_for_an_answer_cancels_it_by_leaving() {
+async fn a_blocking_caller_cancels_its_task_by_disconnecting() {
     let service = service(silent_channel("c", &["*"]), 10);
     let mut new = service.task();
     let (cancel_on_drop, caller_gone) = oneshot::channel();
@@ -258,7 +258,7 @@ async fn an_answer_that_cannot_be_journalled_is_shown_with_its_end() {
     };
     let service = service(channel_over("c", &["*"], Arc::new(Scripted(move |_| answers()))), 10);
     let new = service.task();
-    // Where the journal is to be made.
+    // A directory blocks the place where the journal would be created.
     std::fs::create_dir(service.data_dir.path().join("frames").join(new.task.id.as_str())).unwrap();
     let mut accepted = service.tasks.accept(new).await.unwrap();
     let mark = accepted.log.reached_or_stalled(0).await;
@@ -270,7 +270,7 @@ async fn an_answer_that_cannot_be_journalled_is_shown_with_its_end() {
 }
 
 #[actix_rt::test]
-async fn what_is_left_to_the_next_start_can_still_be_cancelled() {
+async fn a_task_left_to_the_next_start_can_still_be_cancelled() {
     let service = service(silent_channel("c", &["*"]), 10);
     let id = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     service.runs(&id).await;
@@ -281,7 +281,7 @@ async fn what_is_left_to_the_next_start_can_still_be_cancelled() {
 }
 
 #[actix_rt::test]
-async fn a_running_task_ends_with_the_server_where_nobody_can_stand_in_for_its_caller() {
+async fn a_running_task_with_an_irreplaceable_caller_ends_with_the_server() {
     let service = service(silent_channel("c", &["*"]), 10);
     let mut new = service.task();
     let (_cancel_on_drop, caller_gone) = oneshot::channel();
@@ -295,7 +295,7 @@ async fn a_running_task_ends_with_the_server_where_nobody_can_stand_in_for_its_c
 }
 
 #[actix_rt::test]
-async fn a_task_whose_caller_was_told_of_a_stall_ends_with_the_server_as_at_its_next_start() {
+async fn a_stalled_task_ends_with_the_server_as_it_would_at_the_next_start() {
     let service = service(silent_channel("c", &["*"]), 10);
     let mut new = service.task();
     let (cancel_on_drop, caller_gone) = oneshot::channel();
@@ -305,19 +305,19 @@ async fn a_task_whose_caller_was_told_of_a_stall_ends_with_the_server_as_at_its_
     let unfinished = service.tasks.store.unfinished(None).await.unwrap();
     let at_next_start = unfinished[0].facts.may_run().unwrap_err();
     cancel_on_drop.send(Answered).unwrap();
-    // The answer to this comes after the actor has taken the word to its caller.
+    // The actor answers this only after it has handled the signal of the caller.
     service.state(&id).await;
     service.tasks.drain(Duration::from_millis(1)).await;
     assert_eq!(failure(service.outcome(&id).await), at_next_start);
 }
 
 #[actix_rt::test]
-async fn who_waits_for_what_is_left_to_the_next_start_cancels_nothing_by_leaving() {
+async fn a_caller_of_a_task_left_to_the_next_start_cancels_nothing() {
     let service = service(silent_channel("c", &["*"]), 10);
     let mut new = service.task();
     let (cancel_on_drop, caller_gone) = oneshot::channel();
     new.caller_gone = Some(caller_gone);
-    // Whoever repeats the submit stands in for this caller.
+    // A repeat of the submit can receive the answer instead of this caller.
     new.idempotency = Some(Idempotency {
         key: IdempotencyKey::parse(b"k").unwrap(),
         fingerprint: Fingerprint::of(b"{}").unwrap(),
@@ -337,7 +337,7 @@ async fn a_task_that_is_being_accepted_when_the_server_stops_is_left_to_the_next
     let service = service(silent_channel("c", &["*"]), 20);
     let mut submits: Vec<_> = (0..20).map(|_| Box::pin(service.tasks.accept(service.task()))).collect();
     for submit in &mut submits {
-        // The registry has taken it and waits for the disk, or soon will.
+        // The registry has received the task and waits for the disk, or soon will.
         let _ = futures_util::poll!(submit);
     }
     tokio::task::yield_now().await;
@@ -351,12 +351,12 @@ async fn a_task_that_is_being_accepted_when_the_server_stops_is_left_to_the_next
 }
 
 #[actix_rt::test]
-async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
+async fn the_end_that_is_already_durable_is_the_one_announced() {
     let service = service(silent_channel("c", &["*"]), 10);
     let accepted = service.tasks.accept(service.task()).await.unwrap();
     let id = accepted.snapshot.id;
     service.runs(&id).await;
-    // As an actor leaves it that crashed between recording its task's end and announcing it.
+    // Leaves the store as an actor does that crashed between recording its task's end and announcing it.
     let completion = r#"{"id":"chatcmpl-1","created":1,"model":"m","choices":[{"finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"prompt_tokens_details":{"audio_tokens":0,"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#;
     let completion = Completion::stored(completion.to_owned(), None).unwrap();
     let ending = Ending {
@@ -379,7 +379,7 @@ async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
 }
 
 #[actix_rt::test]
-async fn what_finds_no_slot_waits_and_what_finds_no_place_is_refused() {
+async fn a_submit_without_a_slot_waits_and_one_without_a_place_is_refused() {
     let service = service(Channel { max_running_tasks: 1, ..silent_channel("c", &["*"]) }, 1);
     let running = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     let waiting = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
@@ -388,7 +388,7 @@ async fn what_finds_no_slot_waits_and_what_finds_no_place_is_refused() {
     assert!(refused.retry_after_seconds.is_some());
     service.runs(&running).await;
     assert!(matches!(service.state(&waiting).await, State::Pending));
-    // The slot goes on to the next in line, the place to the next submit.
+    // The slot goes to the next task in the queue, and that task's place to the next submit.
     service.tasks.cancel(&running, owner()).await.unwrap();
     service.runs(&waiting).await;
     service.tasks.accept(service.task()).await.unwrap();
@@ -407,7 +407,7 @@ async fn a_waiting_task_that_is_cancelled_gives_its_place_to_the_next() {
 }
 
 #[actix_rt::test]
-async fn a_drain_leaves_what_nobody_has_seen_to_the_next_start() {
+async fn a_drain_leaves_unseen_tasks_to_the_next_start() {
     let service = service(Channel { max_running_tasks: 1, ..silent_channel("c", &["*"]) }, 1);
     let running = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     let waiting = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
@@ -420,7 +420,7 @@ async fn a_drain_leaves_what_nobody_has_seen_to_the_next_start() {
 }
 
 #[actix_rt::test]
-async fn a_slot_stays_taken_as_long_as_work_holds_it() {
+async fn a_slot_stays_taken_while_work_holds_it() {
     let (calls, mut slots) = tokio::sync::mpsc::channel(4);
     let upstream = Scripted(move |request: UpstreamRequest| {
         let _ = calls.try_send(request.slot);

@@ -1,12 +1,13 @@
-//! The breaker of a channel: after several failures in a row the channel is left alone for a while, then tried with
-//! one call, the probe. If that works, all is as before; if not, it is left alone for twice as long.
+//! The breaker of a channel. After several failures in a row the channel rests for a while. Then one call, the probe,
+//! tries it. If the probe works, the channel is used as before; if not, it rests for twice as long.
 //!
-//! There are two rows. Calls that fail before anything is heard of an answer are a row that the first words of any
-//! call end: an answer may take minutes, and a channel that speaks works. Calls that break behind their first words are a
-//! row that only an answer's end does: a channel that cuts each of them does not.
+//! There are two counters of failures in a row. The first counts calls that fail before any part of an answer comes.
+//! The first words of any call reset it: an answer may take minutes, and a channel that sends words works. The second
+//! counts calls that break after their first words. Only a completed answer resets it, because a channel that cuts
+//! every answer does not work.
 //!
-//! It is asked and told from many threads and waits for none of them: it is made of atomics, and of the time that is
-//! passed in. Whether a channel that rests is asked all the same, because there is no other, is not decided here.
+//! Many threads use the breaker, and no thread waits for another: it consists of atomics, and takes the time as an
+//! argument. The caller decides whether a resting channel is called anyway because there is no other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -15,28 +16,28 @@ use std::time::{Duration, Instant};
 /// The longest rest, as a multiple of the first one.
 const MOST_RESTS: u32 = 8;
 
-/// When a channel is left alone.
+/// When a channel rests, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerRule {
-    /// Failures in a row; with 0 it is never left alone.
+    /// Failures in a row after which the channel rests. With 0 it never rests.
     pub failures: u32,
-    /// How long, the first time; it doubles up to eight times as long.
+    /// Length of the first rest. It doubles up to eight times this length.
     pub rest: Duration,
 }
 
-/// What a channel's breaker says.
+/// The state of a channel's breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
     /// The channel works.
     Closed,
-    /// The channel is left alone.
+    /// The channel rests.
     Open,
-    /// The channel is probed, or will be with the next call.
+    /// The channel is being probed, or will be with the next call.
     HalfOpen,
 }
 
 impl BreakerState {
-    /// Every word that [`as_str`](Self::as_str) returns.
+    /// All words that [`as_str`](Self::as_str) returns.
     pub const WORDS: [&'static str; 3] =
         [Self::Closed.as_str(), Self::Open.as_str(), Self::HalfOpen.as_str()];
 
@@ -51,28 +52,28 @@ impl BreakerState {
     }
 }
 
-/// The breaker of one channel. Each value is right by itself; that two of them may be changed by different calls at
-/// the same moment can cost a probe more or less, and nothing else.
+/// The breaker of one channel. Each value is consistent on its own. Calls that change two of them at the same moment
+/// can cause one probe more or less, and nothing else.
 #[derive(Debug)]
 pub struct Breaker {
     rule: BreakerRule,
     origin: Instant,
-    /// Calls that have failed without a word since any had one.
+    /// Calls that have failed without any words, since the last call that had some.
     silences: AtomicU32,
-    /// Calls that have broken behind their first words since any came to its end.
+    /// Calls that have broken after their first words, since the last call that completed.
     breaks: AtomicU32,
-    /// True if the channel rests because of those.
+    /// True if the channel rests because of `breaks`.
     is_broken: AtomicBool,
-    /// When the probe may go, in milliseconds after the origin; 0 while the channel works.
+    /// When the probe may start, in milliseconds after the origin; 0 while the channel works.
     probe_at: AtomicU64,
-    /// True while the probe is under way.
+    /// True while the probe runs.
     probing: AtomicBool,
-    /// How long the channel rests at present, in milliseconds.
+    /// Length of the current rest, in milliseconds.
     rest: AtomicU64,
 }
 
-/// The right to be the one call by which is seen whether a channel works again. Dropped unused, it is there for another
-/// call.
+/// The right to make the one call that shows whether a channel works again. If it is dropped unused, another call may
+/// take it.
 #[derive(Debug)]
 pub struct Probe(Arc<Breaker>);
 
@@ -83,7 +84,7 @@ impl Drop for Probe {
 }
 
 impl Breaker {
-    /// A breaker of a channel of which nothing bad is known.
+    /// Creates the breaker of a channel without known failures.
     #[must_use]
     pub fn new(rule: BreakerRule, now: Instant) -> Self {
         Self {
@@ -98,14 +99,14 @@ impl Breaker {
         }
     }
 
-    /// Returns true while the channel is to be left alone.
+    /// Returns true while the channel should not be called.
     #[must_use]
     pub fn is_resting(&self, now: Instant) -> bool {
         let due = self.probe_at.load(Relaxed);
         due != 0 && (self.ms(now) < due || self.probing.load(Relaxed))
     }
 
-    /// What it says at this moment.
+    /// Returns the breaker's state at this moment.
     #[must_use]
     pub fn state(&self, now: Instant) -> BreakerState {
         match self.probe_at.load(Relaxed) {
@@ -115,7 +116,7 @@ impl Breaker {
         }
     }
 
-    /// Somebody is about to call the channel: as its probe, if that is due and nobody is it.
+    /// Registers a call that is about to start. It gets the probe if that is due and not taken.
     #[must_use]
     pub fn enter(self: &Arc<Self>, now: Instant) -> Option<Probe> {
         let due = self.probe_at.load(Relaxed);
@@ -123,13 +124,14 @@ impl Breaker {
         (is_due && !self.probing.swap(true, Relaxed)).then(|| Probe(Arc::clone(self)))
     }
 
-    /// The first words of an answer have come. Returns whether the channel was thought not to work, and is not any more.
+    /// Records that the first words of an answer have come. Returns true if the channel was resting and now counts as
+    /// working.
     pub fn spoke(&self) -> bool {
         self.silences.store(0, Relaxed);
         !self.is_broken.load(Relaxed) && self.close()
     }
 
-    /// A call has come to its end. Returns whether the channel was thought not to work.
+    /// Records that a call has completed. Returns true if the channel was resting.
     pub fn worked(&self) -> bool {
         self.silences.store(0, Relaxed);
         self.breaks.store(0, Relaxed);
@@ -140,14 +142,15 @@ impl Breaker {
     fn close(&self) -> bool {
         let closes = self.probe_at.load(Relaxed) != 0 && self.probe_at.swap(0, Relaxed) != 0;
         if closes {
-            // The probe has done its work, although its call may go on for minutes: the next rest has one of its own.
+            // The probe has done its work, although its call may go on for minutes. The next rest has a probe of its
+            // own.
             self.probing.store(false, Relaxed);
         }
         closes
     }
 
-    /// A call has failed in a way that speaks against the channel, behind its first words if `spoke`. Returns how long
-    /// the channel is left alone, if that begins or begins again with this.
+    /// Records a call that failed through the channel's fault; `spoke` is true if that was after its first words.
+    /// Returns how long the channel rests, if a rest begins now.
     pub fn failed(&self, probe: Option<Probe>, spoke: bool, now: Instant) -> Option<Duration> {
         let first = self.rule.rest.as_millis() as u64;
         let open = self.probe_at.load(Relaxed);
@@ -161,7 +164,7 @@ impl Breaker {
         } else if probe.is_some() {
             (self.rest.load(Relaxed) * 2).min(first * u64::from(MOST_RESTS))
         } else {
-            // One of those that were under way when it began, or that had no other channel.
+            // This call already ran when the rest began, or had no other channel.
             return None;
         };
         let until = self.ms(now) + rest.max(1);
@@ -186,7 +189,7 @@ mod tests {
         origin + Duration::from_secs(seconds)
     }
 
-    /// A breaker whose channel has just failed so often that it rests.
+    /// Returns a breaker whose channel rests after repeated failures.
     fn resting() -> (Arc<Breaker>, Instant) {
         let now = Instant::now();
         let breaker = Arc::new(Breaker::new(RULE, now));
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_fails_repeatedly_is_left_alone_for_a_while() {
+    fn a_channel_that_fails_repeatedly_rests_for_a_while() {
         let (breaker, start) = resting();
         assert!(breaker.is_resting(at(start, 9)));
         assert!(!breaker.is_resting(at(start, 10)));
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn first_words_end_the_row_of_silences_and_only_an_end_that_of_breaks() {
+    fn first_words_reset_the_silences_and_only_an_end_resets_the_breaks() {
         let now = Instant::now();
         let breaker = Breaker::new(RULE, now);
         for _ in 0..20 {
@@ -232,18 +235,18 @@ mod tests {
             assert_eq!(breaker.failed(None, true, now), None);
         }
         assert_eq!(breaker.failed(None, true, now), Some(RULE.rest));
-        assert!(!breaker.spoke(), "that it speaks says nothing new");
+        assert!(!breaker.spoke(), "first words do not close it");
         assert!(breaker.is_resting(now));
         assert!(breaker.worked());
         assert!(!breaker.is_resting(now));
     }
 
     #[test]
-    fn one_probe_decides_however_long_it_takes() {
+    fn one_probe_decides_even_if_it_takes_long() {
         let (breaker, start) = resting();
         assert!(breaker.enter(at(start, 5)).is_none());
         let probe = breaker.enter(at(start, 10)).unwrap();
-        assert!(breaker.is_resting(at(start, 500)), "while the probe is under way the others stay away");
+        assert!(breaker.is_resting(at(start, 500)), "while the probe runs, no other call is made");
         assert!(breaker.enter(at(start, 500)).is_none());
         assert!(breaker.worked());
         drop(probe);
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn each_probe_that_fails_doubles_the_rest_up_to_a_bound() {
+    fn each_failed_probe_doubles_the_rest_up_to_a_limit() {
         let (breaker, start) = resting();
         let mut now = start;
         let rests: Vec<u64> = (0..5)
@@ -269,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_were_under_way_prolong_nothing() {
+    fn calls_that_ran_before_the_rest_do_not_prolong_it() {
         let (breaker, start) = resting();
         assert_eq!(breaker.failed(None, false, at(start, 9)), None);
         assert!(!breaker.is_resting(at(start, 10)));
     }
 
     #[test]
-    fn a_probe_whose_call_goes_on_does_not_stand_in_the_way_of_the_next_one() {
+    fn a_probe_whose_call_goes_on_does_not_block_the_next_probe() {
         let (breaker, start) = resting();
         let _goes_on = breaker.enter(at(start, 10)).unwrap();
         assert!(breaker.spoke());
@@ -289,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_was_not_used_is_there_for_another() {
+    fn an_unused_probe_goes_to_another_call() {
         let (breaker, start) = resting();
         drop(breaker.enter(at(start, 10)).unwrap());
         assert!(!breaker.is_resting(at(start, 10)));
@@ -297,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rule_nothing_is_left_alone() {
+    fn a_channel_without_a_limit_never_rests() {
         let now = Instant::now();
         let breaker = Breaker::new(BreakerRule { failures: 0, ..RULE }, now);
         assert!((0..1000).all(|_| breaker.failed(None, false, now).is_none()));

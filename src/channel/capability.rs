@@ -1,6 +1,6 @@
-//! What a model can take in, as model lists tell it.
+//! The kinds of input that a model takes, as model lists show them.
 
-/// What a model can take in.
+/// A kind of input that a model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the words say it")]
@@ -13,7 +13,7 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// Returns the word for it on the wire.
+    /// Returns the word for it in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

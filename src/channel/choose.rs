@@ -1,4 +1,4 @@
-//! Which channels could serve a request, in the order in which they are asked. Pure.
+//! Chooses the channels that could serve a request, in the order in which they are tried. Pure.
 
 use std::sync::Arc;
 
@@ -12,34 +12,36 @@ use crate::error::{ErrorCode, Failure};
 use crate::task::Question;
 use crate::wire::path;
 
-/// What has to be served.
+/// A request as the choice of channels sees it.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
     question: &'a Question,
-    /// What each audio is, and the length of its base64 text; nothing is known of audio that is still to be fetched.
+    /// Container and length of the base64 text of each known audio. Audio that is still to be fetched is not known.
     known: Vec<(Container, u64)>,
 }
 
 impl<'a> Wanted<'a> {
-    /// Makes the want of a question. `known` is what is known of its audio: what it is, and the length of its base64 text.
+    /// Describes the request of a question. `known` holds the container and the length of the base64 text of each known
+    /// audio.
     #[must_use]
     pub fn of(question: &'a Question, known: Vec<(Container, u64)>) -> Self {
         Self { question, known }
     }
 
-    /// Returns what the audio is, as far as that is known.
+    /// Returns the containers of the known audio.
     pub(super) fn containers(&self) -> impl Iterator<Item = Container> {
         self.known.iter().map(|(container, _)| *container)
     }
 
-    /// Returns the bytes of all texts and of all base64 audio that is known.
+    /// Returns the bytes of all texts and of all known base64 audio.
     pub(super) fn request_bytes(&self) -> usize {
         let audio: u64 = self.known.iter().map(|(_, bytes)| bytes).sum();
         self.question.text_bytes().saturating_add(usize::try_from(audio).unwrap_or(usize::MAX))
     }
 }
 
-/// The channels that could serve it: higher priority first, among equals by chance and weight. Never empty.
+/// Returns the channels that could serve the request: higher priority first; among equals, a random order by weight.
+/// Never empty.
 ///
 /// # Errors
 /// `no_available_model`, `model_not_support_capability`, `unsupported_audio_format`, `model_rule_violation` or
@@ -55,7 +57,7 @@ pub fn choose(
         let advice = channels.hint(model).unwrap_or("No channel serves this model");
         return Err(Failure::new(
             ErrorCode::NoAvailableModel,
-            format!("{advice}; GET {} lists what there is", path::MODELS),
+            format!("{advice}; GET {} lists the models", path::MODELS),
         )
         .with_param("model"));
     }
@@ -64,7 +66,7 @@ pub fn choose(
     if candidates.is_empty() {
         return Err(Failure::new(
             ErrorCode::ModelNotSupportCapability,
-            format!("This model does not take audio; GET {} lists capabilities", path::MODELS),
+            format!("This model does not take audio; GET {} lists each model's capabilities", path::MODELS),
         )
         .with_param("model"));
     }
@@ -96,7 +98,7 @@ pub fn choose(
     if candidates.is_empty() {
         return Err(too_large(bytes, most));
     }
-    // A weighted order without replacement: each draws u^(1/weight), the larger first (Efraimidis, Spirakis).
+    // A weighted order without replacement: each draws u^(1/weight), larger values first (Efraimidis, Spirakis).
     let mut drawn: Vec<_> = candidates
         .into_iter()
         .map(|channel| (channel.priority, rng.random::<f64>().powf(1.0 / f64::from(channel.weight)), channel))
@@ -124,7 +126,7 @@ mod tests {
         Question::short(model.to_owned(), "prompt".to_owned(), None)
     }
 
-    /// Ten bytes about a recording.
+    /// Returns a request of ten bytes about a recording.
     fn wanted(question: &Question) -> Wanted<'_> {
         Wanted::of(question, vec![(Container::Wav, 4)])
     }
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_serve_is_refused_with_the_reason() {
+    fn a_request_that_no_channel_can_serve_is_refused_with_the_reason() {
         let deaf = Channel { capabilities: vec![Capability::Text], ..silent_channel("deaf", &["deaf"]) };
         let channels =
             Channels::new([deaf, Channel { max_request_bytes: 9, ..silent_channel("small", &["m"]) }]);
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn only_channels_that_take_format_and_temperature_are_asked() {
+    fn only_channels_that_take_the_format_and_temperature_are_chosen() {
         let channels = Channels::new([
             Channel { formats: vec![Container::Mp3, Container::Wav], ..silent_channel("two", &["m", "two"]) },
             Channel { formats: vec![Container::Flac], ..silent_channel("flac", &["m"]) },
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn only_channels_that_take_a_conversation_get_none_or_several_audio() {
+    fn only_conversation_channels_get_none_or_several_audio_parts() {
         let channel =
             |name, models, takes_one_audio| Channel { takes_one_audio, ..silent_channel(name, models) };
         let deaf = Channel { capabilities: vec![Capability::Text], ..channel("deaf", &["m"], false) };

@@ -1,4 +1,4 @@
-//! What a channel's upstream takes, and in which words a request is refused that it does not.
+//! Checks whether a channel's upstream takes a request, and words the refusal if it does not.
 
 use super::Channel;
 use super::choose::Wanted;
@@ -6,10 +6,10 @@ use crate::audio::Container;
 use crate::error::{ErrorCode, Failure};
 
 impl Channel {
-    /// Judges if the channel takes audio in these containers, in a request of this size.
+    /// Checks that the channel takes audio in these containers, in a request of this size.
     ///
     /// # Errors
-    /// `unsupported_audio_format` with the list of what it takes, or `audio_too_large`.
+    /// `unsupported_audio_format` with the list of accepted formats, or `audio_too_large`.
     pub fn judge(&self, wanted: &Wanted<'_>) -> Result<(), Failure> {
         if let Some(container) = wanted.containers().find(|container| !self.formats.contains(container)) {
             return Err(unsupported_format(container, &self.formats));

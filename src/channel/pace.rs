@@ -1,29 +1,29 @@
-//! The pace at which waiting tasks get their turn: what a submit that finds no place is told about when to come back.
+//! The pace at which waiting tasks get their turn. From it follows when a refused submit is asked to retry.
 
 use std::time::{Duration, Instant};
 
 /// Turns are counted over the current window of this length and the one before it.
 const WINDOW: Duration = Duration::from_secs(60);
-/// What is said before anything is known.
+/// The wait that is returned before anything is known.
 const UNKNOWN: Duration = Duration::from_secs(5);
-/// Nobody is sent away for longer: much may happen meanwhile.
+/// The longest wait that is returned, because the load may change before it ends.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The pace of a line: how many have had their turn in how much time. With each turn a place comes free. They may come
-/// in bursts, so it is not the gaps that count.
+/// The pace of a queue: how many tasks have had their turn in how much time. Each turn frees a place. Turns may come in
+/// bursts, so the average counts and not the gaps.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// When the current window began.
     window: Option<Instant>,
     turns: u32,
-    /// Those of the window before, and how long it was.
+    /// The turns of the window before, and its length.
     before: (u32, Duration),
-    /// The last turn, or when the line began.
+    /// The last turn, or when the queue began.
     last: Option<Instant>,
 }
 
 impl Pace {
-    /// Somebody begins to wait where nobody did: the time before this says nothing.
+    /// Records that a task begins to wait in an empty queue. The time before this is ignored.
     pub fn begins(&mut self, now: Instant) {
         if let Some(window) = self.window {
             self.close(window, self.last.unwrap_or(now));
@@ -32,7 +32,7 @@ impl Pace {
         self.last = Some(now);
     }
 
-    /// Somebody who waited got their turn.
+    /// Records that a waiting task got its turn.
     pub fn turn(&mut self, now: Instant) {
         match self.window {
             Some(window) if now.saturating_duration_since(window) < WINDOW => {}
@@ -53,7 +53,7 @@ impl Pace {
         self.turns = 0;
     }
 
-    /// After what time there will be a place, as far as anybody can know.
+    /// Returns the expected time until a place is free.
     #[must_use]
     pub fn next(&self, now: Instant) -> Duration {
         let age = |since: Option<Instant>| {
@@ -64,7 +64,7 @@ impl Pace {
             0 => UNKNOWN,
             turns => (time + age(self.window)) / turns,
         };
-        // A line that has stood for longer than it used to will not move at once.
+        // A queue that has not moved for longer than usual will not move at once.
         gap.max(age(self.last)).min(LONGEST)
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_how_long_a_turn_takes() {
+    fn the_wait_is_the_average_time_of_a_turn() {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.begins(start);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_that_come_in_bursts_are_as_far_apart_as_they_are_on_average() {
+    fn the_wait_for_turns_in_bursts_is_their_average_distance() {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.begins(start);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_stands_is_not_said_to_move() {
+    fn a_queue_that_does_not_move_makes_the_wait_longer() {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.begins(start);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn time_without_a_line_says_nothing() {
+    fn time_without_a_queue_does_not_count() {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.begins(start);

@@ -1,12 +1,12 @@
-//! Who runs next, and where: the slots of all channels and the tasks that wait for one. Pure.
+//! Decides which task runs next, and where: the slots of all channels and the tasks that wait for one. Pure.
 //!
-//! A task may run at any of its candidates. It waits for those that are to be asked first, which are the ones of the
-//! highest priority that do not rest; where all rest there is nobody else to ask, and they are asked all the same. It
-//! never waits for a slot of a lower priority because the better ones are busy.
+//! A task may run at any of its candidates. It waits for those that should be tried first: the channels of the highest
+//! priority that do not rest. If all rest, it waits for those of the highest priority all the same. It never waits for
+//! a slot of a lower priority because the better channels are busy.
 //!
-//! A slot that comes free goes to the key whose turn it is, and there to the task that waits longest: a key with a
-//! thousand tasks in line and one with a single task take turns. A key that has as many tasks running as it may have is
-//! passed over, so it holds no slot that it cannot use.
+//! A free slot goes to the key whose turn it is, and among its tasks to the one that waits longest. So a key with a
+//! thousand waiting tasks and one with a single task take turns. A key that already runs as many tasks as it may is
+//! skipped, so it holds no slot that it cannot use.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -18,56 +18,56 @@ use super::{Channel, Channels};
 use crate::metrics::QueueLevels;
 use crate::secret::KeyHash;
 
-/// When a task came, relative to others: it keeps this also where it changes channels.
+/// A task's position in the order of arrival. The task keeps it when it changes channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
-/// Somebody who wants to run.
+/// A task that needs a slot.
 #[derive(Debug, Clone)]
 pub struct Applicant {
-    /// Whose task it is.
+    /// The key that owns the task.
     pub key: KeyHash,
-    /// How many tasks of this key may run at once.
+    /// How many tasks of this key may run at the same time.
     pub most_running: Option<NonZeroU32>,
-    /// Where it may run, in the order in which they are asked; never empty.
+    /// Where it may run, in the order in which the channels are tried; never empty.
     pub candidates: Vec<Arc<Channel>>,
-    /// From an earlier permit, where it had one: it comes from another channel.
+    /// The ticket of an earlier permit, if the task comes from another channel.
     pub ticket: Option<Ticket>,
 }
 
-/// A slot that was given to somebody.
+/// A slot that was given to a task.
 #[derive(Debug)]
 pub struct Grant {
-    /// Whose slot.
+    /// The channel of the slot.
     pub channel: Arc<Channel>,
-    /// Who has it.
+    /// The key that has the slot.
     pub key: KeyHash,
-    /// The probe, if this call is to try a resting channel.
+    /// The probe, if this call tries a resting channel.
     pub probe: Option<Probe>,
-    /// Since when the task has been there.
+    /// The task's position in the order of arrival.
     pub ticket: Ticket,
 }
 
-/// All slots and all who wait. `W` is how those are told.
+/// All slots and all waiting tasks. `W` is what notifies a waiting task.
 #[derive(Debug)]
 pub struct Queue<W> {
-    /// By [`Channel::place`].
+    /// Indexed by [`Channel::place`].
     lines: Vec<Line>,
     waiting: HashMap<Ticket, Waiting<W>>,
-    /// How many of them come from another channel.
+    /// How many of the waiting tasks come from another channel.
     moved: usize,
     running: HashMap<KeyHash, u32>,
     next_ticket: u64,
 }
 
-/// What one channel has to give, and who waits for it.
+/// The free slots of one channel, and the tasks that wait for them.
 #[derive(Debug)]
 struct Line {
     channel: Arc<Channel>,
     free: usize,
-    /// True if the channel rested at the last look.
+    /// True if the channel rested at the last check.
     resting: bool,
-    /// The keys that have somebody in `tickets`, the next one first.
+    /// The keys that have tasks in `tickets`, the next one first.
     turns: VecDeque<KeyHash>,
     tickets: HashMap<KeyHash, BTreeSet<Ticket>>,
 }
@@ -75,16 +75,16 @@ struct Line {
 #[derive(Debug)]
 struct Waiting<W> {
     applicant: Applicant,
-    /// True if it comes from another channel.
+    /// True if the task comes from another channel.
     moved: bool,
     since: Instant,
-    /// The lines in which it stands.
+    /// The lines in which the task waits.
     places: Vec<usize>,
     waiter: W,
 }
 
 impl<W> Queue<W> {
-    /// All slots are free.
+    /// Creates the queue, with all slots free.
     #[must_use]
     pub fn new(channels: &Channels) -> Self {
         let line = |channel: &Arc<Channel>| Line {
@@ -103,19 +103,19 @@ impl<W> Queue<W> {
         }
     }
 
-    /// How many wait who had no slot before.
+    /// Returns how many waiting tasks had no slot before.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.len() - self.moved
     }
 
-    /// How many wait who come from another channel.
+    /// Returns how many waiting tasks come from another channel.
     #[must_use]
     pub fn moved(&self) -> usize {
         self.moved
     }
 
-    /// Who has a slot and who waits.
+    /// Returns how many tasks have a slot and how many wait.
     #[must_use]
     pub fn levels(&self, now: Instant) -> QueueLevels {
         let first = self.waiting.values().filter(|waiting| !waiting.moved).map(|waiting| waiting.since).min();
@@ -131,14 +131,14 @@ impl<W> Queue<W> {
         }
     }
 
-    /// How many slots there are, taken or not.
+    /// Returns the number of slots, taken or not.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.lines.iter().map(|line| line.channel.max_running_tasks).fold(0, usize::saturating_add)
     }
 
-    /// A slot, if one is free where the applicant should run. Nobody is overtaken: once it is [settled](Self::settle), a
-    /// slot that is free is one for which nobody waits who could have it.
+    /// Takes a slot, if one is free where the applicant should run. This overtakes no waiting task: after
+    /// [`settle`](Self::settle), no waiting task could take any slot that is still free.
     pub fn take(&mut self, applicant: &Applicant, now: Instant) -> Option<Grant> {
         if self.is_at_its_limit(applicant) {
             return None;
@@ -150,7 +150,8 @@ impl<W> Queue<W> {
         Some(self.grant(applicant.key, channel, ticket, now))
     }
 
-    /// Lets somebody wait. Says who gets a slot by that, which is nobody unless a channel began to rest just now.
+    /// Adds a task to the queue. Also returns the tasks that get a slot now: none, unless a channel began to rest just
+    /// before.
     pub fn line_up(&mut self, applicant: Applicant, waiter: W, now: Instant) -> (Ticket, Vec<(W, Grant)>) {
         let moved = applicant.ticket.is_some();
         let ticket = self.ticket(&applicant);
@@ -160,11 +161,11 @@ impl<W> Queue<W> {
         (ticket, granted)
     }
 
-    /// Takes notice of channels that have begun to rest or ceased to since somebody last looked: whoever may run there
-    /// stands in line anew. Says who gets a slot by that.
+    /// Updates the queue for channels that have begun or ended a rest since the last check. Tasks that may run there
+    /// are queued anew. Returns the tasks that get a slot now.
     pub fn settle(&mut self, now: Instant) -> Vec<(W, Grant)> {
         let mut granted = Vec::new();
-        // Who gets a slot may be a channel's probe, and by that others have to stay away from it.
+        // A task that gets a slot may be a channel's probe. Then other tasks must avoid that channel.
         while self.notice(now) {
             granted.extend(self.serve(now));
         }
@@ -187,7 +188,7 @@ impl<W> Queue<W> {
         };
         let concerned = self.waiting.iter().filter(|(_, waiting)| may_run(waiting));
         let mut concerned: Vec<Ticket> = concerned.map(|(ticket, _)| *ticket).collect();
-        // Keys get their turns in the order in which they stand in line.
+        // Keys get their turns in the order of their tasks' tickets.
         concerned.sort_unstable();
         for ticket in concerned {
             if let Some(waiting) = self.take_out(ticket) {
@@ -197,7 +198,7 @@ impl<W> Queue<W> {
         true
     }
 
-    /// A slot is given back. Says who gets one for it.
+    /// Takes a slot back. Returns the tasks that get a slot now.
     pub fn give_back(&mut self, key: KeyHash, place: usize, now: Instant) -> Vec<(W, Grant)> {
         if let Some(running) = self.running.get_mut(&key) {
             *running -= 1;
@@ -208,16 +209,16 @@ impl<W> Queue<W> {
         if let Some(line) = self.lines.get_mut(place) {
             line.free += 1;
         }
-        // Also elsewhere there may be somebody who waited for their key, not for the channel.
+        // At other channels, too, tasks may have waited for their key and not for a slot.
         self.serve(now)
     }
 
-    /// Somebody does not wait any more.
+    /// Removes a task that no longer waits.
     pub fn leave(&mut self, ticket: Ticket) {
         self.take_out(ticket);
     }
 
-    /// Sends everybody away.
+    /// Removes all waiting tasks.
     pub fn clear(&mut self) {
         self.waiting.clear();
         self.moved = 0;
@@ -270,7 +271,7 @@ impl<W> Queue<W> {
         Some(waiting)
     }
 
-    /// Gives all slots that are free to whose turn it is.
+    /// Gives each free slot to the task whose turn it is.
     fn serve(&mut self, now: Instant) -> Vec<(W, Grant)> {
         let mut granted = Vec::new();
         let mut changed = true;
@@ -284,7 +285,7 @@ impl<W> Queue<W> {
                             let grant = self.grant(waiting.applicant.key, channel, ticket, now);
                             granted.push((waiting.waiter, grant));
                         }
-                        // The channel has begun to rest meanwhile.
+                        // The channel has begun to rest since the last check.
                         None => {
                             drop(asked);
                             self.stand(ticket, waiting, now);
@@ -296,7 +297,7 @@ impl<W> Queue<W> {
         granted
     }
 
-    /// Takes out whose turn it is at a channel that has a slot.
+    /// Takes out the task whose turn it is at a channel that has a free slot.
     fn next(&mut self, place: usize) -> Option<(Ticket, Waiting<W>)> {
         let line = self.lines.get(place).filter(|line| line.free > 0)?;
         let (turn, ticket) = line.turns.iter().enumerate().find_map(|(turn, key)| {
@@ -320,7 +321,7 @@ impl<W> Queue<W> {
     }
 }
 
-/// Those of the candidates that are to be asked now, in their order.
+/// Returns the candidates that should be tried now, in their order.
 fn route(candidates: &[Arc<Channel>], now: Instant) -> impl Iterator<Item = &Arc<Channel>> {
     let works = move |channel: &&Arc<Channel>| !channel.breaker.is_resting(now);
     let highest = candidates.iter().filter(works).map(|channel| channel.priority).max();

@@ -6,16 +6,16 @@ use serde::Deserialize;
 
 use crate::setting::{Keys, Problem, Section};
 
-/// What all calls of one task together may cost, whatever the channels allow each.
+/// The limit for all calls of one task together, whatever each channel allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBudget {
     /// Most calls.
     pub calls: u32,
-    /// After this long since the first one no further one begins.
+    /// Time after the first call from which no further call begins.
     pub time: Duration,
 }
 
-/// Those keys of `[limits]`, as they may be written.
+/// The same keys of `[limits]` as they appear in the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryBudgetKeys {
@@ -31,7 +31,7 @@ impl RetryBudgetKeys {
     /// Checks the keys.
     ///
     /// # Errors
-    /// [`Problem`] with the first value that is wrong.
+    /// [`Problem`] with the first value that is not valid.
     pub fn checked(self, at: &Section<'_>) -> Result<RetryBudget, Problem> {
         let calls = self.max_task_calls.map(|calls| calls as usize);
         Ok(RetryBudget {

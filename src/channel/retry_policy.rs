@@ -1,5 +1,5 @@
-//! The retry policy of one task: after each call that failed before anything of its answer was seen it says whether to ask
-//! the same channel again, another one, or none. Pure.
+//! The retry policy of one task. After each call that failed before any part of its answer was seen, it decides whether
+//! to call the same channel again, another one, or none. Pure.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,58 +10,59 @@ use super::{Channel, RetryBudget};
 use crate::error::{ErrorCode, Failure};
 use crate::upstream::{Remedy, UpstreamError, try_again_in};
 
-/// The pause before the first repeat, on average three quarters of it; it doubles with each further one, as OpenAI's
-/// and Google's own clients do.
+/// The pause before the first repeat, on average three quarters of it. It doubles with each further repeat, as in
+/// OpenAI's and Google's own clients.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause that nobody asked for.
+/// The longest pause without a hint of the upstream.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// As much later than the upstream asked for a repeat may come, so that not all come at the same moment.
+/// By this fraction a repeat may come later than the upstream requested, so that not all repeats come at the same
+/// moment.
 const HINT_JITTER: f64 = 0.1;
-/// When to come back where all channels have failed and none has said when.
+/// The `Retry-After` if all channels have failed and none has given a hint.
 const COME_BACK: Duration = Duration::from_secs(10);
 
-/// How often a call is repeated that failed before anything of its answer was seen.
+/// How often a call is repeated that failed before any part of its answer was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryRule {
     /// Most calls beyond the first one, per task.
     pub max_retries: u32,
-    /// Longest wait before a call, also where the upstream asks for a longer one: then there is none.
+    /// Longest wait before a call. If the upstream requests a longer one, there is no further call.
     pub max_wait: Duration,
 }
 
-/// What to do about a call that failed.
+/// What follows a failed call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
-    /// Ask the same channel again after this pause.
+    /// Calls the same channel again after this pause.
     Again(Duration),
-    /// Ask one of the candidates that are left.
+    /// Calls one of the remaining candidates.
     Elsewhere,
-    /// Nothing: the task ends like this.
+    /// No further call: the task ends with this failure.
     End(Failure),
 }
 
-/// Where a task may still run, and what its calls have cost so far.
+/// The channels where a task may still run, and the cost of its calls so far.
 #[derive(Debug)]
 pub struct RetryPolicy {
-    /// Those that have not had their turn, and the one that has it.
+    /// The current channel, and those that have not had their turn.
     left: Vec<Arc<Channel>>,
-    /// How many channels have failed for good.
+    /// How many channels have failed permanently.
     failed: usize,
-    /// Calls to the channel that has its turn.
+    /// Calls to the current channel.
     calls: u32,
     budget: RetryBudget,
-    /// Calls in all, and when the first one began.
+    /// Number of all calls, and when the first one began.
     spent: u32,
     began: Option<Instant>,
-    /// Of the channels that failed: the soonest hint, and whether one of them may do better another time.
+    /// Of the failed channels: the soonest hint, and whether a later retry may succeed at one of them.
     soonest: Option<Duration>,
     retryable: bool,
-    /// What the last of them said.
+    /// The failure of the last of them.
     last: Option<Failure>,
 }
 
 impl RetryPolicy {
-    /// Makes the policy over candidates in the order in which they are asked; none for a task that is not to be run.
+    /// Creates the policy for candidates in the order in which they are tried. A task that will not run has none.
     #[must_use]
     pub fn new(candidates: Vec<Arc<Channel>>, budget: RetryBudget) -> Self {
         Self {
@@ -77,22 +78,22 @@ impl RetryPolicy {
         }
     }
 
-    /// Where the task may run.
+    /// Returns the channels where the task may still run.
     #[must_use]
     pub fn candidates(&self) -> &[Arc<Channel>] {
         &self.left
     }
 
-    /// How many there are, with those that have failed for good.
+    /// Returns the number of channels, including those that have failed permanently.
     #[must_use]
     pub fn count(&self) -> usize {
         self.left.len() + self.failed
     }
 
-    /// Leaves out the candidates that cannot take what turned out to be the audio.
+    /// Removes the candidates that cannot take the audio, once it is known.
     ///
     /// # Errors
-    /// Why the last of them cannot, where none can.
+    /// The refusal of the last candidate, if none can take it.
     pub fn narrow(&mut self, judge: impl Fn(&Channel) -> Result<(), Failure>) -> Result<(), Failure> {
         let mut refusal = None;
         self.left.retain(|channel| judge(channel).map_err(|failure| refusal = Some(failure)).is_ok());
@@ -102,10 +103,10 @@ impl RetryPolicy {
         }
     }
 
-    /// Checks that a further call may still begin: the time for that is bounded.
+    /// Checks that a further call may still begin, because the total time is limited.
     ///
     /// # Errors
-    /// Why the call before failed.
+    /// The failure of the call before.
     pub fn check(&self, now: Instant) -> Result<(), Failure> {
         match (&self.last, self.began) {
             (Some(last), Some(began)) if now > began + self.budget.time => Err(last.clone()),
@@ -113,14 +114,14 @@ impl RetryPolicy {
         }
     }
 
-    /// A call begins.
+    /// Records that a call begins.
     pub fn begins(&mut self, now: Instant) {
         self.calls += 1;
         self.spent += 1;
         self.began.get_or_insert(now);
     }
 
-    /// The call to `channel` has failed, and nothing of its answer was seen.
+    /// Decides what follows after the call to `channel` has failed and no part of its answer was seen.
     pub fn failed(
         &mut self,
         channel: &Channel,
@@ -133,7 +134,7 @@ impl RetryPolicy {
             let until = self.began.map_or(now, |began| began + self.budget.time);
             now + pause <= until
         };
-        // Each of the others is to have its turn before one is asked again.
+        // Every other channel gets a turn before one is called again.
         let others = self.left.len().saturating_sub(1) as u32;
         let affordable = |pause| self.spent.saturating_add(others) < self.budget.calls && in_time(pause);
         match remedy {
@@ -144,7 +145,7 @@ impl RetryPolicy {
                     .left
                     .iter()
                     .any(|other| other.place != channel.place && !other.breaker.is_resting(now));
-                // A channel that is to be left alone is repeated to only by those who have no other.
+                // A resting channel is called again only by tasks that have no other channel.
                 let rests = channel.breaker.is_resting(now) && others_work;
                 if let Some(pause) = pause.filter(|pause| !rests && affordable(*pause)) {
                     return Next::Again(pause);
@@ -173,7 +174,7 @@ impl RetryPolicy {
         }
     }
 
-    /// How long to wait before the channel is asked again, if it may be.
+    /// Returns the pause before the channel is called again, if it may be.
     fn pause(&self, channel: &Channel, hint: Option<Duration>, rng: &mut impl Rng) -> Option<Duration> {
         let rule = channel.retry;
         if self.calls > rule.max_retries {
@@ -191,14 +192,16 @@ impl RetryPolicy {
         }
     }
 
-    /// `reason` is what the last channel said, without its own word on when to come back: another one may be sooner.
+    /// Returns the failure after several channels failed. `reason` is the last channel's message without its own retry
+    /// hint, because another channel may be available sooner.
     fn exhausted(&self, last: &Failure, reason: &str) -> Failure {
         let failed = self.failed;
         let mut message = if self.left.is_empty() {
-            format!("All {failed} channels that serve this model failed; the last one: {reason}")
+            format!("All {failed} channels that serve this model failed; the last failure: {reason}")
         } else {
             format!(
-                "{failed} channels that serve this model failed, and a task makes no more calls; the last one: {reason}"
+                "{failed} channels that serve this model failed, and the task may make no more calls; \
+                 the last failure: {reason}"
             )
         };
         if let Some(soonest) = self.soonest {
@@ -228,15 +231,15 @@ mod tests {
 
     const BUDGET: RetryBudget = RetryBudget { calls: 12, time: Duration::from_secs(900) };
 
-    /// A task on its way, and the channel that has its turn.
-    struct Trip {
+    /// The calls of a task under test, and its current channel.
+    struct TestCalls {
         policy: RetryPolicy,
         channels: Vec<Arc<Channel>>,
         now: Instant,
         rng: StdRng,
     }
 
-    impl Trip {
+    impl TestCalls {
         fn over(retries: &[u32]) -> Self {
             let now = Instant::now();
             let channel = |max_retries: &u32| Channel {
@@ -252,7 +255,7 @@ mod tests {
             Self { policy, channels, now, rng: StdRng::seed_from_u64(7) }
         }
 
-        /// A call to the first channel that is left fails like this.
+        /// Lets a call to the first remaining channel fail with this error.
         fn fails(&mut self, err: UpstreamError) -> Next {
             let channel = Arc::clone(&self.policy.candidates()[0]);
             self.policy.begins(self.now);
@@ -277,147 +280,148 @@ mod tests {
     }
 
     #[test]
-    fn one_candidate_is_asked_again_and_then_its_cause_is_told() {
-        let mut trip = Trip::over(&[2]);
+    fn one_candidate_is_called_again_and_then_its_failure_is_returned() {
+        let mut calls = TestCalls::over(&[2]);
         let pauses: Vec<_> = (0..2)
-            .map(|_| match trip.fails(busy()) {
+            .map(|_| match calls.fails(busy()) {
                 Next::Again(pause) => pause.as_millis(),
                 other => panic!("{other:?}"),
             })
             .collect();
         assert!((250..=500).contains(&pauses[0]) && (500..=1000).contains(&pauses[1]), "{pauses:?}");
-        let failure = end(trip.fails(busy()));
+        let failure = end(calls.fails(busy()));
         assert_eq!((failure.code, failure.upstream_status), (ErrorCode::UpstreamError, Some(503)));
     }
 
     #[test]
     fn the_next_candidate_has_retries_of_its_own() {
-        let mut trip = Trip::over(&[1, 1]);
-        assert!(matches!(trip.fails(busy()), Next::Again(_)));
-        assert_eq!(trip.fails(busy()), Next::Elsewhere);
-        assert_eq!(trip.policy.candidates().len(), 1);
-        assert!(matches!(trip.fails(UpstreamError::Disconnected), Next::Again(_)));
-        let failure = end(trip.fails(refused(Fault::Upstream, 500, None)));
+        let mut calls = TestCalls::over(&[1, 1]);
+        assert!(matches!(calls.fails(busy()), Next::Again(_)));
+        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        assert_eq!(calls.policy.candidates().len(), 1);
+        assert!(matches!(calls.fails(UpstreamError::Disconnected), Next::Again(_)));
+        let failure = end(calls.fails(refused(Fault::Upstream, 500, None)));
         assert_eq!((failure.code, failure.upstream_status), (ErrorCode::AllChannelsExhausted, Some(500)));
         assert_eq!((failure.retryable, failure.retry_after_seconds), (true, Some(10)));
         assert!(failure.message.contains("All 2 channels") && failure.message.contains("its words"));
-        assert_eq!(trip.policy.count(), 2);
+        assert_eq!(calls.policy.count(), 2);
     }
 
     #[test]
-    fn the_requests_own_fault_is_told_at_once() {
-        let mut trip = Trip::over(&[2, 2]);
-        assert_eq!(end(trip.fails(refused(Fault::Request, 400, None))).code, ErrorCode::UpstreamRejected);
-        let mut trip = Trip::over(&[2, 2]);
+    fn a_failure_of_the_request_itself_is_returned_at_once() {
+        let mut calls = TestCalls::over(&[2, 2]);
+        assert_eq!(end(calls.fails(refused(Fault::Request, 400, None))).code, ErrorCode::UpstreamRejected);
+        let mut calls = TestCalls::over(&[2, 2]);
         assert_eq!(
-            end(trip.fails(UpstreamError::Blocked("why".into()))).code,
+            end(calls.fails(UpstreamError::Blocked("why".into()))).code,
             ErrorCode::ContentPolicyViolation
         );
     }
 
     #[test]
-    fn what_the_channel_will_say_again_is_not_asked_again() {
+    fn a_channel_that_would_fail_again_is_not_called_again() {
         for err in [
             refused(Fault::Credentials, 401, None),
             refused(Fault::NotServed, 404, None),
             refused(Fault::Quota, 429, Some(3)),
         ] {
             let code = Failure::from(err.clone()).code;
-            assert_eq!(Trip::over(&[2, 2]).fails(err.clone()), Next::Elsewhere);
-            assert_eq!(end(Trip::over(&[2]).fails(err)).code, code);
+            assert_eq!(TestCalls::over(&[2, 2]).fails(err.clone()), Next::Elsewhere);
+            assert_eq!(end(TestCalls::over(&[2]).fails(err)).code, code);
         }
     }
 
     #[test]
-    fn a_hint_is_waited_for_up_to_the_bound() {
-        let mut trip = Trip::over(&[2]);
-        let Next::Again(pause) = trip.fails(refused(Fault::RateLimit, 429, Some(29))) else { panic!() };
+    fn a_retry_hint_is_followed_up_to_the_longest_wait() {
+        let mut calls = TestCalls::over(&[2]);
+        let Next::Again(pause) = calls.fails(refused(Fault::RateLimit, 429, Some(29))) else { panic!() };
         assert!((29_000..=30_000).contains(&pause.as_millis()), "{pause:?}");
-        assert_eq!(Trip::over(&[2, 2]).fails(refused(Fault::RateLimit, 429, Some(31))), Next::Elsewhere);
-        let failure = end(Trip::over(&[2]).fails(refused(Fault::RateLimit, 429, Some(31))));
+        assert_eq!(TestCalls::over(&[2, 2]).fails(refused(Fault::RateLimit, 429, Some(31))), Next::Elsewhere);
+        let failure = end(TestCalls::over(&[2]).fails(refused(Fault::RateLimit, 429, Some(31))));
         assert_eq!((failure.code, failure.retry_after_seconds), (ErrorCode::UpstreamRateLimited, Some(31)));
     }
 
     #[test]
     fn the_soonest_hint_is_passed_on_when_all_have_failed() {
-        let mut trip = Trip::over(&[0, 0]);
-        assert_eq!(trip.fails(refused(Fault::RateLimit, 429, Some(50))), Next::Elsewhere);
-        let failure = end(trip.fails(refused(Fault::RateLimit, 429, Some(70))));
+        let mut calls = TestCalls::over(&[0, 0]);
+        assert_eq!(calls.fails(refused(Fault::RateLimit, 429, Some(50))), Next::Elsewhere);
+        let failure = end(calls.fails(refused(Fault::RateLimit, 429, Some(70))));
         assert_eq!((failure.code, failure.retry_after_seconds), (ErrorCode::AllChannelsExhausted, Some(50)));
         assert!(failure.message.ends_with("its words; try again in 50 seconds"), "{failure}");
     }
 
     #[test]
-    fn a_channel_that_rests_is_repeated_to_only_by_those_who_have_no_other() {
-        let mut trip = Trip::over(&[2, 2]);
-        trip.channels[0].breaker.failed(None, false, trip.now);
-        assert_eq!(trip.fails(busy()), Next::Elsewhere);
-        let mut trip = Trip::over(&[2]);
-        trip.channels[0].breaker.failed(None, false, trip.now);
-        assert!(matches!(trip.fails(busy()), Next::Again(_)));
+    fn a_resting_channel_is_called_again_only_if_there_is_no_other() {
+        let mut calls = TestCalls::over(&[2, 2]);
+        calls.channels[0].breaker.failed(None, false, calls.now);
+        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        let mut calls = TestCalls::over(&[2]);
+        calls.channels[0].breaker.failed(None, false, calls.now);
+        assert!(matches!(calls.fails(busy()), Next::Again(_)));
     }
 
     #[test]
-    fn a_tasks_budget_bounds_its_calls_and_its_time() {
-        let mut trip = Trip::over(&[100]);
-        let again = (0..100).take_while(|_| matches!(trip.fails(busy()), Next::Again(_))).count();
+    fn a_tasks_budget_limits_its_calls_and_its_time() {
+        let mut calls = TestCalls::over(&[100]);
+        let again = (0..100).take_while(|_| matches!(calls.fails(busy()), Next::Again(_))).count();
         assert_eq!(again, 11, "the twelfth call is the last");
 
-        let mut trip = Trip::over(&[100, 100]);
-        assert!(matches!(trip.fails(busy()), Next::Again(_)));
-        trip.now += BUDGET.time + Duration::from_secs(1);
-        // One of two has failed: what it said is told, for nobody has asked the other.
-        assert_eq!(end(trip.fails(busy())).code, ErrorCode::UpstreamError);
+        let mut calls = TestCalls::over(&[100, 100]);
+        assert!(matches!(calls.fails(busy()), Next::Again(_)));
+        calls.now += BUDGET.time + Duration::from_secs(1);
+        // Only one of two channels has failed. Its own failure is returned, because the other one was not called.
+        assert_eq!(end(calls.fails(busy())).code, ErrorCode::UpstreamError);
     }
 
     #[test]
     fn each_candidate_has_its_turn_before_the_budget_goes_to_repeats() {
-        let mut trip = Trip::over(&[9, 9, 9]);
-        trip.policy.budget.calls = 4;
-        assert!(matches!(trip.fails(busy()), Next::Again(_)));
-        assert_eq!(trip.fails(busy()), Next::Elsewhere);
-        assert_eq!(trip.fails(busy()), Next::Elsewhere);
-        assert_eq!(end(trip.fails(busy())).code, ErrorCode::AllChannelsExhausted);
-        let mut trip = Trip::over(&[0, 0, 0]);
-        trip.policy.budget.calls = 2;
-        assert_eq!(trip.fails(busy()), Next::Elsewhere);
-        let failure = end(trip.fails(busy()));
+        let mut calls = TestCalls::over(&[9, 9, 9]);
+        calls.policy.budget.calls = 4;
+        assert!(matches!(calls.fails(busy()), Next::Again(_)));
+        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        assert_eq!(end(calls.fails(busy())).code, ErrorCode::AllChannelsExhausted);
+        let mut calls = TestCalls::over(&[0, 0, 0]);
+        calls.policy.budget.calls = 2;
+        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        let failure = end(calls.fails(busy()));
         assert_eq!(failure.code, ErrorCode::AllChannelsExhausted);
         assert!(failure.message.starts_with("2 channels"), "{failure}");
     }
 
     #[test]
-    fn waiting_for_another_channel_costs_of_the_time_too() {
-        let mut trip = Trip::over(&[0, 0]);
-        assert!(trip.policy.check(trip.now).is_ok());
-        assert_eq!(trip.fails(busy()), Next::Elsewhere);
-        assert!(trip.policy.check(trip.now + BUDGET.time).is_ok());
-        let late = trip.now + BUDGET.time + Duration::from_secs(1);
-        assert_eq!(trip.policy.check(late).unwrap_err().code, ErrorCode::UpstreamError);
+    fn waiting_for_another_channel_uses_up_the_time_too() {
+        let mut calls = TestCalls::over(&[0, 0]);
+        assert!(calls.policy.check(calls.now).is_ok());
+        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        assert!(calls.policy.check(calls.now + BUDGET.time).is_ok());
+        let late = calls.now + BUDGET.time + Duration::from_secs(1);
+        assert_eq!(calls.policy.check(late).unwrap_err().code, ErrorCode::UpstreamError);
     }
 
     #[test]
-    fn pauses_grow_to_a_bound() {
-        let mut trip = Trip::over(&[11]);
+    fn pauses_grow_up_to_a_limit() {
+        let mut calls = TestCalls::over(&[11]);
         let mut longest = Duration::ZERO;
-        while let Next::Again(pause) = trip.fails(busy()) {
+        while let Next::Again(pause) = calls.fails(busy()) {
             longest = longest.max(pause);
         }
         assert!(longest > LONGEST_PAUSE / 2 && longest <= LONGEST_PAUSE, "{longest:?}");
     }
 
     #[test]
-    fn candidates_that_cannot_take_the_audio_are_left_out() {
-        let mut trip = Trip::over(&[0, 0]);
+    fn candidates_that_cannot_take_the_audio_are_removed() {
+        let mut calls = TestCalls::over(&[0, 0]);
         let too_large = |_: &Channel| Err(Failure::new(ErrorCode::AudioTooLarge, "large"));
         assert!(
-            trip.policy
+            calls
+                .policy
                 .narrow(|channel| if channel.place == 0 { too_large(channel) } else { Ok(()) })
                 .is_ok()
         );
-        assert_eq!(trip.policy.candidates()[0].place, 1);
-        assert_eq!(end(trip.fails(busy())).code, ErrorCode::UpstreamError, "there was one candidate");
-        let mut trip = Trip::over(&[0]);
-        assert_eq!(trip.policy.narrow(too_large).unwrap_err().code, ErrorCode::AudioTooLarge);
+        assert_eq!(calls.policy.candidates()[0].place, 1);
+        assert_eq!(end(calls.fails(busy())).code, ErrorCode::UpstreamError, "there was one candidate");
+        let mut calls = TestCalls::over(&[0]);
+        assert_eq!(calls.policy.narrow(too_large).unwrap_err().code, ErrorCode::AudioTooLarge);
     }
 }

@@ -1,4 +1,4 @@
-//! `[[channels]]`: the keys that every channel has, whatever its kind.
+//! `[[channels]]`: the keys that channels of every kind have.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,44 +12,44 @@ use crate::metrics::NO_CHANNEL;
 use crate::setting::{Keys, Problem, Section, Unread, nearest};
 use crate::upstream::{KINDS, Kind, Provider, RemoteKeys, Timeouts};
 
-/// A way to serve models.
+/// Settings of one channel.
 #[derive(Debug, Clone)]
 pub struct ChannelConfig {
-    /// Its name in logs and model lists.
+    /// The channel's name in logs and model lists.
     pub name: String,
-    /// Its kind.
+    /// The channel's kind.
     pub kind: &'static Kind,
-    /// What stands behind it.
+    /// The provider that makes its upstream.
     pub provider: Arc<dyn Provider>,
     /// Model names and globs.
     pub models: Vec<String>,
-    /// What its models take in, in the contract's order.
+    /// The kinds of input that its models take, in the contract's order.
     pub capabilities: Vec<Capability>,
-    /// Higher ones are asked first.
+    /// Channels with a higher priority are tried first.
     pub priority: i64,
-    /// The share among those of equal priority.
+    /// Share of the tasks among channels of equal priority.
     pub weight: u32,
-    /// Most tasks that run at once.
+    /// Most tasks that run at the same time.
     pub max_running_tasks: usize,
     /// How long each stage of a call may take.
     pub timeouts: Timeouts,
-    /// How often a call that failed is repeated.
+    /// How often a failed call is repeated.
     pub retry: RetryRule,
-    /// When the channel is left alone.
+    /// When the channel rests.
     pub breaker: BreakerRule,
-    /// Prompt, system prompt and base64 audio together, in bytes.
+    /// Most bytes of prompt, system prompt and base64 audio together.
     pub max_request_bytes: usize,
 }
 
 impl ChannelConfig {
-    /// Returns whether code of this process stands behind the channel.
+    /// Returns true if the channel is served by code in this process.
     #[must_use]
     pub fn is_embedded(&self) -> bool {
         self.provider.callee().server.is_none()
     }
 }
 
-/// The keys that every channel has, as they may be written.
+/// The keys that every channel has, as they appear in the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelKeys {
@@ -87,20 +87,20 @@ impl Keys for ChannelKeys {
     ];
 }
 
-/// One of `[[channels]]`, as it may be written.
+/// One entry of `[[channels]]`, as it appears in the configuration.
 #[derive(Debug)]
 pub struct ChannelEntry {
     keys: ChannelKeys,
     remote: RemoteKeys,
-    /// The keys of its kind, whose types are right.
+    /// The keys of its kind. Their types have been checked.
     own: Unread,
 }
 
 impl ChannelEntry {
-    /// Reads an entry. Its kind is looked at when it is checked: until then it may have the keys of any.
+    /// Reads an entry. Its kind is checked later: until then it may have the keys of any kind.
     ///
     /// # Errors
-    /// [`Problem`] where a value is of a wrong type, or no kind has a key.
+    /// [`Problem`] if a value has a wrong type, or no kind has a key.
     pub fn read(mut written: Unread) -> Result<Self, Problem> {
         let (keys, remote) = (written.take()?, written.take()?);
         let own = written.clone();
@@ -111,7 +111,7 @@ impl ChannelEntry {
         Ok(Self { keys, remote, own })
     }
 
-    /// Returns an entry that says nothing but its kind, and which variable holds its API key, if any does.
+    /// Returns an entry with only a kind, and the variable that holds its API key, if there is one.
     pub(super) fn of_kind(kind: &Kind, variable: Option<&str>) -> Self {
         let keys = ChannelKeys { kind: Some(kind.name.to_owned()), ..ChannelKeys::default() };
         let remote = variable.map(RemoteKeys::with_key_in).unwrap_or_default();
@@ -121,7 +121,7 @@ impl ChannelEntry {
     /// Checks an entry.
     ///
     /// # Errors
-    /// [`Problem`] with the first value that is wrong.
+    /// [`Problem`] with the first value that is not valid.
     pub fn checked(self, at: &Section<'_>) -> Result<ChannelConfig, Problem> {
         let Self { keys, remote, own } = self;
         let kind = kind(at, keys.kind.as_deref())?;
@@ -140,7 +140,7 @@ impl ChannelEntry {
         if name.is_empty() {
             return Err(at.wrong("name", "it is empty").advise("give the channel a name"));
         }
-        // Two things would be counted as one.
+        // The metrics would count two different things as one.
         if name == NO_CHANNEL {
             return Err(at
                 .wrong("name", format!("{name:?} is what the metrics say of tasks that asked no channel"))
@@ -201,7 +201,7 @@ fn kind(at: &Section<'_>, name: Option<&str>) -> Result<&'static Kind, Problem> 
     })
 }
 
-/// Refuses the keys of other kinds: a key that would change nothing is a mistake.
+/// Refuses keys of other kinds: a key that has no effect is a mistake.
 fn refuse_foreign_keys(at: &Section<'_>, kind: &Kind, own: &Unread) -> Result<(), Problem> {
     let known = (kind.keys)();
     let Some(key) = own.rest().keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };

@@ -1,14 +1,13 @@
-//! The channels of a server without a configuration file, and what it says of models of providers that it has no channel
-//! for.
+//! The channels of a server without a configuration file, and its hints for models of providers without a channel.
 
 use super::{ChannelConfig, ChannelEntry};
 use crate::setting::{NotText, Problem, Section, Subject, Variables};
 use crate::upstream::{KINDS, ModelHint, WithoutFile};
 
-/// Returns the embedded channel, and one of each provider that the environment has an API key for.
+/// Returns the embedded channel, and one channel for each provider whose API key is in the environment.
 ///
 /// # Errors
-/// [`Problem`] where such a key can be none.
+/// [`Problem`] if such a key is not valid.
 pub fn channels_without_file(variables: &Variables) -> Result<Vec<ChannelConfig>, Problem> {
     let mut channels = Vec::new();
     for kind in KINDS {
@@ -21,7 +20,7 @@ pub fn channels_without_file(variables: &Variables) -> Result<Vec<ChannelConfig>
             && variables.text(variable)?.is_some()
         {
             let entry = ChannelEntry::of_kind(kind, Some(variable));
-            // There is no section that could be named.
+            // There is no section to name.
             let named = |problem: Problem| problem.about(Subject::Variable(variable.to_owned()));
             channels.push(entry.checked(&Section::new("channels", variables)).map_err(named)?);
         }
@@ -29,13 +28,13 @@ pub fn channels_without_file(variables: &Variables) -> Result<Vec<ChannelConfig>
     Ok(channels)
 }
 
-/// Returns what is to be said of models that no channel serves, given the variables that are set.
+/// Returns the hints for models that no channel serves, given the variables that are set.
 ///
 /// # Errors
-/// [`NotText`] where a variable is no text.
+/// [`NotText`] if a variable is not valid text.
 pub fn hints_without_file(variables: &Variables) -> Result<Vec<ModelHint>, NotText> {
     let mut hints = Vec::new();
-    // First the kinds whose models are the fewer: the first hint that covers a model counts.
+    // Kinds with fewer models come first, because the first hint that covers a model is used.
     hints.extend(KINDS.iter().filter_map(|kind| match kind.without_file {
         WithoutFile::Never(hint) => hint,
         WithoutFile::Always | WithoutFile::WithKey(..) => None,

@@ -1,4 +1,4 @@
-//! What a submit does while its task is being written to the store: no upstream is asked before it is there.
+//! A submit while its task is being written to the store: no upstream is called before the write is durable.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use crate::task::{Fingerprint, Idempotency, IdempotencyKey, State};
 use crate::upstream::UpstreamStream;
 use crate::upstream::testing::{Scripted, batches, channel_over};
 
-/// A channel whose upstream answers like this and says when it is asked.
+/// Returns a channel whose upstream answers like this, and a receiver that is notified of each call.
 pub(super) fn watched(
     answer: impl Fn() -> UpstreamStream + Send + Sync + 'static,
 ) -> (Channel, mpsc::Receiver<()>) {
@@ -37,7 +37,7 @@ pub(super) fn answering() -> UpstreamStream {
     batches(vec![Ok(vec![text("a")]), Ok(vec![text("b"), finished()])])
 }
 
-/// Nothing is committed to the store of this data directory as long as this is held.
+/// Blocks all commits to the store of this data directory until it is dropped.
 pub(super) fn hold_commits(data_dir: &Path) -> rusqlite::Connection {
     let connection = rusqlite::Connection::open(data_dir.join("hearken.sqlite")).unwrap();
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -52,7 +52,7 @@ fn keyed(service: &Service) -> NewTask {
     NewTask { idempotency: Some(idempotency), ..service.task() }
 }
 
-/// Polls a submit until it has surely come as far as it can.
+/// Polls a submit until it cannot make further progress.
 async fn waits<F: Future<Output: std::fmt::Debug>>(submit: &mut Pin<Box<F>>) {
     for _ in 0..100 {
         assert!(poll!(&mut *submit).is_pending(), "the reply waits for the commit");
@@ -61,7 +61,7 @@ async fn waits<F: Future<Output: std::fmt::Debug>>(submit: &mut Pin<Box<F>>) {
 }
 
 #[actix_rt::test]
-async fn the_upstream_is_asked_once_the_task_is_durable() {
+async fn the_upstream_is_called_only_when_the_task_is_durable() {
     let (channel, mut asked) = watched(answering);
     let service = service(channel, 10);
     let held = hold_commits(service.data_dir.path());
@@ -70,7 +70,7 @@ async fn the_upstream_is_asked_once_the_task_is_durable() {
     let mut submit = Box::pin(service.tasks.accept(new));
     waits(&mut submit).await;
     let mut look = Box::pin(service.tasks.describe(&id, owner()));
-    assert!(poll!(&mut look).is_pending(), "the task is told of after the commit");
+    assert!(poll!(&mut look).is_pending(), "the task is visible after the commit");
     assert!(asked.try_recv().is_err());
     drop(held);
     let mut log = submit.await.unwrap().log;
@@ -79,7 +79,7 @@ async fn the_upstream_is_asked_once_the_task_is_durable() {
     assert!(matches!(service.state(&id).await, State::Completed(_)));
     assert_eq!(log.mark().len, 5, "role, both texts, the finish, the end");
     asked.recv().await.unwrap();
-    assert!(asked.try_recv().is_err(), "it was asked once");
+    assert!(asked.try_recv().is_err(), "the upstream was called once");
 }
 
 #[actix_rt::test]
@@ -90,7 +90,7 @@ async fn a_task_that_the_store_refuses_leaves_no_call_and_a_free_slot() {
     let task = first.task.clone();
     let id = service.tasks.accept(first).await.unwrap().snapshot.id;
     asked.recv().await.unwrap();
-    // The store has a task with this id.
+    // The store already has a task with this id.
     for _ in 0..2 {
         let again = NewTask { task: task.clone(), ..service.task() };
         assert_eq!(service.tasks.accept(again).await.unwrap_err().code, ErrorCode::StorageUnavailable);
@@ -103,7 +103,7 @@ async fn a_task_that_the_store_refuses_leaves_no_call_and_a_free_slot() {
 }
 
 #[actix_rt::test]
-async fn where_there_is_no_room_for_the_audio_the_upstream_is_not_asked() {
+async fn the_upstream_is_not_called_if_the_audio_cannot_be_stored() {
     let (channel, mut asked) = watched(silent);
     let service = service(Channel { max_running_tasks: 100, ..channel }, 0);
     let refused = loop {
@@ -121,7 +121,7 @@ async fn where_there_is_no_room_for_the_audio_the_upstream_is_not_asked() {
 }
 
 #[actix_rt::test]
-async fn of_two_submits_with_one_key_one_asks_once_the_store_has_said_which() {
+async fn of_two_submits_with_one_key_only_the_accepted_one_calls_the_upstream() {
     let (channel, mut asked) = watched(silent);
     let service = service(channel, 10);
     let held = hold_commits(service.data_dir.path());
@@ -141,7 +141,7 @@ async fn of_two_submits_with_one_key_one_asks_once_the_store_has_said_which() {
 }
 
 #[actix_rt::test]
-async fn a_caller_who_leaves_before_the_task_is_durable_cancels_it_unasked() {
+async fn a_caller_that_leaves_before_the_commit_cancels_without_a_call() {
     let (channel, mut asked) = watched(silent);
     let service = service(channel, 10);
     let held = hold_commits(service.data_dir.path());

@@ -1,4 +1,4 @@
-//! A kind of channel that is one folder and one line, from the text of a configuration to a completed task.
+//! A kind of channel that consists of one folder and one line, from the configuration's text to a completed task.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -24,7 +24,7 @@ async fn a_kind_of_one_folder_and_one_line_completes_a_task_as_configured() {
 }
 
 #[test]
-fn messages_know_the_keys_of_a_kind_that_only_its_folder_names() {
+fn messages_name_the_keys_that_only_a_kinds_folder_defines() {
     for (channel, message) in [
         ("echo_time = 3", ":3: channels[0].echo_time: unknown key; did you mean echo_times?"),
         (

@@ -1,4 +1,4 @@
-//! How far a task has come: nothing of it is shown that another process would not know.
+//! Progress: a step is shown only once another process would know it, too.
 
 use futures_util::{StreamExt, poll, stream};
 use tokio::sync::mpsc;
@@ -9,7 +9,7 @@ use crate::channel::Channel;
 use crate::task::{State, TaskId};
 use crate::upstream::{Batch, UpstreamError};
 
-/// A running task without a stream, whose upstream says what is sent here, one batch after the other.
+/// Starts a running task without a stream. Its upstream sends the batches that are sent to the returned sender.
 async fn dictated() -> (Service, TaskId, mpsc::Sender<Result<Batch, UpstreamError>>) {
     let (speak, spoken) = mpsc::channel(1);
     let spoken = std::sync::Mutex::new(Some(spoken));
@@ -30,7 +30,7 @@ async fn dictated() -> (Service, TaskId, mpsc::Sender<Result<Batch, UpstreamErro
 async fn progress_is_shown_once_it_is_durable() {
     let (service, id, speak) = dictated().await;
     let held = hold_commits(service.data_dir.path());
-    // The second batch is taken when the first one was heard.
+    // The second batch can be sent only after the first one was received.
     for _ in 0..2 {
         speak.send(Ok(vec![text("a")])).await.unwrap();
     }
@@ -48,7 +48,7 @@ async fn an_end_does_not_take_back_progress_that_is_recorded_before_it() {
     let held = hold_commits(service.data_dir.path());
     speak.send(Ok(vec![text("a")])).await.unwrap();
     speak.send(Err(UpstreamError::Disconnected)).await.unwrap();
-    // The end waits for its commit behind the step.
+    // The commit of the end comes after that of the step.
     speak.closed().await;
     drop(held);
     let told = service.outcome(&id).await;
@@ -63,7 +63,7 @@ async fn a_task_is_shown_as_running_once_its_run_is_durable() {
     let second = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     let store = &service.tasks.store;
     let held = hold_commits(service.data_dir.path());
-    // The writer holds on to this, and takes nothing more.
+    // The writer works on this write, and takes no other.
     let write = store.progress(first.clone(), 10);
     tokio::pin!(write);
     assert!(poll!(&mut write).is_pending());
@@ -72,7 +72,7 @@ async fn a_task_is_shown_as_running_once_its_run_is_durable() {
     }
     let cancel = service.tasks.cancel(&first, owner());
     tokio::pin!(cancel);
-    // The end of the first task, and the run of the second.
+    // Waits for the end of the first task and the run of the second.
     while store.levels().writes_waiting < 2 {
         assert!(poll!(&mut cancel).is_pending());
         tokio::task::yield_now().await;

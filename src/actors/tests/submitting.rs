@@ -1,4 +1,4 @@
-//! What stands behind a door: which task a submit comes to, and what dropping it does.
+//! Submits behind the HTTP layer: which task a submit leads to, and what dropping it does.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,7 +28,7 @@ fn short(delivery: Delivery) -> Submission {
 }
 
 impl Service {
-    /// Submits with an `Idempotency-Key`, where there is a body that it stands for.
+    /// Submits, with an `Idempotency-Key` if a body for its fingerprint is given.
     async fn submit(&self, submission: Submission, body: Option<&str>) -> Result<Submitted, Failure> {
         let idempotency = body.map(|body| Idempotency {
             key: IdempotencyKey::parse(b"k").unwrap(),
@@ -39,7 +39,7 @@ impl Service {
 }
 
 #[actix_rt::test]
-async fn only_a_blocking_submit_cancels_its_task_by_being_dropped() {
+async fn dropping_a_submit_cancels_its_task_only_if_it_is_blocking() {
     let service = over(|| stream::pending().boxed_local());
     let blocking = service.submit(short(Delivery::Blocking), None).await.unwrap();
     let id = blocking.id().clone();
@@ -55,7 +55,7 @@ async fn only_a_blocking_submit_cancels_its_task_by_being_dropped() {
 }
 
 #[actix_rt::test]
-async fn a_task_goes_on_after_its_call_was_told_that_it_is_stalled() {
+async fn a_task_goes_on_after_its_call_got_the_error_that_it_is_stalled() {
     let is_first = AtomicBool::new(true);
     let answer = move || if is_first.swap(false, Relaxed) { silent() } else { answering() };
     let (channel, _asked) = watched(answer);
@@ -64,7 +64,7 @@ async fn a_task_goes_on_after_its_call_was_told_that_it_is_stalled() {
     let blocking = service.submit(short(Delivery::Blocking), None).await.unwrap();
     let id = blocking.id().clone();
     let held = hold_commits(service.data_dir.path());
-    // The slot goes on to the second task, whose run cannot be recorded.
+    // The slot goes to the second task, whose run cannot be recorded.
     let (_, stalled) = tokio::join!(service.tasks.cancel(&first, owner()), blocking.outcome());
     assert_eq!(stalled.unwrap_err().code, ErrorCode::StorageUnavailable);
     drop(held);
@@ -85,7 +85,7 @@ async fn a_repeat_finds_the_first_task_and_dropping_it_cancels_nothing() {
 }
 
 #[actix_rt::test]
-async fn a_key_is_kept_to_its_models_and_a_refused_submit_leaves_no_task() {
+async fn a_key_may_use_only_its_models_and_a_refused_submit_leaves_no_task() {
     let service = over(|| stream::pending().boxed_local());
     let other = caller("other");
     let submit = service.tasks.submit(&other, short(Delivery::Asynchronous), None, None);
@@ -112,7 +112,7 @@ async fn each_audio_of_a_conversation_reaches_the_upstream_in_its_place() {
         ],
         ..short(Delivery::Blocking).question
     };
-    // Small audio is in memory when the call begins, large audio in the store.
+    // Small audio is in memory when the call begins, large audio is in the store.
     for large in ["", &"x".repeat(100_000)] {
         let files = ["RIFF1", "RIFF2", "RIFF3"].map(|file| format!("{file}{large}"));
         let audio = files.iter().map(|file| inline(file)).collect();

@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The longest time for any step at the end of a batch.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many requests are sent at once when there is no hurry.
-const ABREAST: usize = 16;
+const PARALLEL: usize = 16;
 /// How many ended tasks are queried again after a start.
 const REVISITED: usize = 20;
 const DRAIN_SECONDS: u64 = 10;
@@ -97,7 +97,7 @@ impl<'a> Batch<'a> {
             Ending::Kill | Ending::None => DRAIN_SECONDS,
         };
         let running = self.running(drain_seconds).await?;
-        let users = self.crowd(plan, &running.clients);
+        let users = self.start_clients(plan, &running.clients);
         let release = async {
             if let Some(at) = plan.release {
                 sleep(at).await;
@@ -115,7 +115,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Starts all clients of a round.
-    fn crowd(&self, plan: &Plan, clients: &Clients) -> JoinSet<()> {
+    fn start_clients(&self, plan: &Plan, clients: &Clients) -> JoinSet<()> {
         let mut users = JoinSet::new();
         for known in self.oracle.to_revisit(&mut StdRng::seed_from_u64(plan.revisits), REVISITED) {
             let clients = clients.clone();
@@ -269,7 +269,7 @@ impl<'a> Batch<'a> {
         tasks: Vec<Known>,
         act: impl Fn(Known) -> F,
     ) -> Result<(), Violation> {
-        stream::iter(tasks).for_each_concurrent(ABREAST, act).await;
+        stream::iter(tasks).for_each_concurrent(PARALLEL, act).await;
         self.oracle.verdict()
     }
 

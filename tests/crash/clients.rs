@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::http::{self, Body, Broken, Frames, Next, Reply, Request};
 use crate::oracle::{Known, Oracle, error_code, shows_end};
-use crate::plan::{Caller, Deed, Delivery, Listing, Order, Reading, Story};
+use crate::plan::{Action, Caller, Delivery, Listing, Order, Reading, Story};
 use crate::record::{Answer, Breach};
 
 /// How long a submit may be answered that the first submit with its key is still being accepted.
@@ -92,18 +92,18 @@ impl Clients {
             self.submit(order).await;
         }
         let Some(known) = self.oracle.known_as(token) else { return };
-        join_all(story.deeds.iter().map(|(after, deed)| self.act(*after, *deed, order, &known))).await;
+        join_all(story.actions.iter().map(|(after, action)| self.act(*after, *action, order, &known))).await;
     }
 
-    async fn act(&self, after: Duration, deed: Deed, order: &Order, known: &Known) {
+    async fn act(&self, after: Duration, action: Action, order: &Order, known: &Known) {
         if !self.pause(after).await {
             return;
         }
-        match deed {
-            Deed::Read(reading) => self.read(known, reading).await,
-            Deed::Ask { wait } => self.ask(known, wait).await,
-            Deed::Cancel => self.cancel(known).await,
-            Deed::Repeat => self.submit(order).await,
+        match action {
+            Action::Read(reading) => self.read(known, reading).await,
+            Action::Ask { wait } => self.ask(known, wait).await,
+            Action::Cancel => self.cancel(known).await,
+            Action::Repeat => self.submit(order).await,
         }
     }
 

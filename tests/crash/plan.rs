@@ -53,7 +53,7 @@ pub(crate) struct Story {
     /// True if the same submit is sent twice at once.
     pub(crate) twin: bool,
     /// What clients do once the task is acknowledged, each after a while.
-    pub(crate) deeds: Vec<(Duration, Deed)>,
+    pub(crate) actions: Vec<(Duration, Action)>,
 }
 
 /// A task as it is submitted.
@@ -91,7 +91,7 @@ pub(crate) enum Delivery {
 
 /// An action on a task.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Deed {
+pub(crate) enum Action {
     Read(Reading),
     Ask { wait: Option<u32> },
     Cancel,
@@ -290,10 +290,10 @@ impl Dice {
             _ => Delivery::SyncStream(self.reading()),
         };
         let keyed = self.one_in(3);
-        let mut deeds = Vec::new();
+        let mut actions = Vec::new();
         if !delivery.is_blocking() {
             let most = self.between(0, 4);
-            deeds = (0..most).map(|_| self.deed(delivery, keyed)).collect();
+            actions = (0..most).map(|_| self.action(delivery, keyed)).collect();
         }
         let order = Order {
             caller: self.caller(),
@@ -304,17 +304,17 @@ impl Dice {
             download_ms: self.one_in(4).then(|| if self.one_in(3) { self.between(50, 400) } else { 0 }),
             script: self.script(token),
         };
-        Story { at: self.up_to(life), order, twin: keyed && self.one_in(3), deeds }
+        Story { at: self.up_to(life), order, twin: keyed && self.one_in(3), actions }
     }
 
-    fn deed(&mut self, delivery: Delivery, keyed: bool) -> (Duration, Deed) {
-        let deed = match self.between(1, 12) {
-            1 => Deed::Cancel,
-            2..=4 if keyed => Deed::Repeat,
-            2..=8 if delivery.is_stream() => Deed::Read(self.reading()),
-            _ => Deed::Ask { wait: self.one_in(3).then_some(5) },
+    fn action(&mut self, delivery: Delivery, keyed: bool) -> (Duration, Action) {
+        let action = match self.between(1, 12) {
+            1 => Action::Cancel,
+            2..=4 if keyed => Action::Repeat,
+            2..=8 if delivery.is_stream() => Action::Read(self.reading()),
+            _ => Action::Ask { wait: self.one_in(3).then_some(5) },
         };
-        (self.millis(0, 400), deed)
+        (self.millis(0, 400), action)
     }
 
     fn reading(&mut self) -> Reading {

@@ -156,7 +156,7 @@ fn a_reply_is_complete_whatever_the_client_sends_after_its_request() {
 }
 
 /// Opens a connection that the server accepts: it has answered a request.
-fn let_in(address: SocketAddr) -> TcpStream {
+fn accepted(address: SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.write_all(HEALTH.as_bytes()).unwrap();
@@ -178,7 +178,7 @@ fn an_address_has_a_limited_number_of_connections() {
     let limits = "[limits]\nmax_connections_per_address = 3\n[metrics]\nlisten = \"127.0.0.1:0\"";
     let hearken = Hearken::builder().local().set(limits).start();
     let address = hearken.client().address;
-    let mut taken: Vec<_> = (0..3).map(|_| let_in(address)).collect();
+    let mut taken: Vec<_> = (0..3).map(|_| accepted(address)).collect();
     for _ in 0..5 {
         assert!(is_refused(address));
     }
@@ -328,7 +328,7 @@ fn a_pipelined_head_request_does_not_change_the_reply_before_it() {
 }
 
 /// Connects, requests a large file, and reads as little of it as possible.
-fn asking(address: SocketAddr, request: &str) -> TcpStream {
+fn request_slowly(address: SocketAddr, request: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&address.into()).unwrap();
@@ -349,10 +349,12 @@ fn a_client_without_a_key_that_reads_nothing_is_dropped_soon() {
     let unknown = client.without_key().head("GET", bundle, &[("connection", "close")]);
     let wrong = client.with_key("sk-wrong").head("GET", "/v1/models", &[]) + &unknown;
     let known = client.head("GET", "/v1/models", &[]) + &unknown;
-    let silent: Vec<_> =
-        [&unknown, &wrong, &known].map(|request| asking(client.address, request)).into_iter().collect();
+    let silent: Vec<_> = [&unknown, &wrong, &known]
+        .map(|request| request_slowly(client.address, request))
+        .into_iter()
+        .collect();
     let slow = std::thread::spawn({
-        let (mut socket, whole) = (asking(client.address, &unknown), client.get(bundle).body.len());
+        let (mut socket, whole) = (request_slowly(client.address, &unknown), client.get(bundle).body.len());
         move || {
             let (mut taken, mut piece, began) = (0, vec![0; 64 * 1024], Instant::now());
             loop {

@@ -103,7 +103,7 @@ fn of_task(task: &Value) -> String {
 }
 
 /// Causes a fault twice: for a subscriber, and for a blocking caller.
-fn meet(client: &Client, model: &str) -> Seen {
+fn trigger(client: &Client, model: &str) -> Seen {
     let id = client.submit(json!({"model": model, "stream": true}));
     let stream = of_frames(&client.stream(&id).rest());
     let task = of_task(&client.wait(&id));
@@ -141,7 +141,7 @@ fn hearken_over(fake: &FakeCommand, closed: SocketAddr) -> Hearken {
 
 /// Returns what clients see of each fault, by its number and by whether it comes after the first chunk, with the kinds
 /// for which they see it.
-fn meet_all() -> BTreeMap<(usize, bool), BTreeMap<Seen, Vec<&'static str>>> {
+fn trigger_all() -> BTreeMap<(usize, bool), BTreeMap<Seen, Vec<&'static str>>> {
     let fake = FakeCommand::start();
     let (_port, closed) = closed_port();
     let hearken = hearken_over(&fake, closed);
@@ -170,7 +170,7 @@ fn meet_all() -> BTreeMap<(usize, bool), BTreeMap<Seen, Vec<&'static str>>> {
                 let client = hearken.client();
                 loop {
                     let Some((number, is_after, kind, model)) = todo.lock().unwrap().pop() else { return };
-                    let seen_here = meet(&client, &model);
+                    let seen_here = trigger(&client, &model);
                     let calls = fake.stats()["calls_by_model"][&model].as_u64().unwrap_or(0) / 2;
                     let seen_here = Seen { calls, ..seen_here };
                     let mut seen = seen.lock().unwrap();
@@ -193,7 +193,7 @@ fn table() -> String {
     let mut table = "| the upstream | first chunk | kind | calls | blocking call | stream | task |\n\
                      |---|---|---|---|---|---|---|\n"
         .to_owned();
-    for ((number, is_after), seen) in meet_all() {
+    for ((number, is_after), seen) in trigger_all() {
         let mut rows: Vec<_> = seen.into_iter().collect();
         rows.sort_by_key(|(_, kinds)| KINDS.iter().position(|(kind, _)| kinds.first() == Some(kind)));
         for (seen, kinds) in rows {

@@ -139,7 +139,7 @@ impl Shelf {
 const FETCH: &str = "[fetch]\nallow_hosts = [\"127.0.0.1\"]\n";
 
 /// Delivers every format under every label, and checks what the upstream receives.
-fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
+fn check_delivery(deliver: impl Fn(&[u8], &str) -> String) {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::before(&upstream).set(FETCH).start();
     let mut requests = 0;
@@ -170,7 +170,7 @@ fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
 }
 
 /// Delivers every format to the embedded channel, and checks its report.
-fn are_read(deliver: impl Fn(&[u8], &str) -> String) {
+fn check_reports(deliver: impl Fn(&[u8], &str) -> String) {
     let hearken = Hearken::builder().local().set(FETCH).start();
     for format in FORMATS {
         let audio = deliver(&format.bytes(), format.right);
@@ -193,24 +193,24 @@ fn are_read(deliver: impl Fn(&[u8], &str) -> String) {
 
 #[test]
 fn every_format_arrives_by_data_uri() {
-    arrive(by_data_uri);
+    check_delivery(by_data_uri);
 }
 
 #[test]
 fn every_format_is_read_by_the_embedded_channel_by_data_uri() {
-    are_read(by_data_uri);
+    check_reports(by_data_uri);
 }
 
 #[test]
 fn every_format_arrives_by_url() {
     let shelf = Shelf::open();
-    arrive(|bytes, label| shelf.by_url(bytes, label));
+    check_delivery(|bytes, label| shelf.by_url(bytes, label));
 }
 
 #[test]
 fn every_format_is_read_by_the_embedded_channel_by_url() {
     let shelf = Shelf::open();
-    are_read(|bytes, label| shelf.by_url(bytes, label));
+    check_reports(|bytes, label| shelf.by_url(bytes, label));
 }
 
 /// Returns files that other players play although something precedes the sound or is missing in the header: a

@@ -16,12 +16,12 @@ const REFUSED: &str = include_str!("../fixtures/urls/refused.toml");
 const ACCEPTED: &str = include_str!("../fixtures/urls/accepted.toml");
 
 /// A listener on loopback, at one port of both IP versions where there are two. No connection must come.
-struct Inside {
+struct LoopbackListener {
     listeners: Vec<TcpListener>,
     port: u16,
 }
 
-impl Inside {
+impl LoopbackListener {
     fn listen() -> Self {
         let v4 = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = v4.local_addr().unwrap().port();
@@ -34,7 +34,7 @@ impl Inside {
     }
 
     /// Asserts that no connection has come: one that was ever made would wait here to be accepted.
-    fn was_never_reached(&self) {
+    fn assert_never_reached(&self) {
         for listener in &self.listeners {
             let knock = listener.accept().map(|(_, from)| from);
             assert!(knock.as_ref().is_err_and(|err| err.kind() == ErrorKind::WouldBlock), "{knock:?}");
@@ -62,13 +62,13 @@ fn busy(upstream: &FakeUpstream, configure: impl FnOnce(Builder) -> Builder) -> 
 /// URLs, grouped by the reason for which they are refused and by the trick.
 type Spellings = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
-fn spellings(inside: &Inside) -> Spellings {
+fn spellings(inside: &LoopbackListener) -> Spellings {
     toml::from_str(&REFUSED.replace("PORT", &inside.port.to_string())).unwrap()
 }
 
 #[test]
 fn no_spelling_of_a_url_reaches_a_listener_on_loopback() {
-    let inside = Inside::listen();
+    let inside = LoopbackListener::listen();
     let hearken = Hearken::builder().local().start();
     for (reason, tricks) in spellings(&inside) {
         for url in tricks.into_values().flatten() {
@@ -78,12 +78,12 @@ fn no_spelling_of_a_url_reaches_a_listener_on_loopback() {
     }
     let tasks = hearken.get("/v1/tasks").expect(200).json();
     assert_eq!(tasks["data"], json!([]), "a refused submit makes no task");
-    inside.was_never_reached();
+    inside.assert_never_reached();
 }
 
 #[test]
 fn no_spelling_of_a_redirect_reaches_a_listener_on_loopback() {
-    let inside = Inside::listen();
+    let inside = LoopbackListener::listen();
     let targets: Vec<String> =
         spellings(&inside).into_values().flat_map(BTreeMap::into_values).flatten().collect();
     // A server can only send targets that a header can hold.
@@ -121,7 +121,7 @@ fn no_spelling_of_a_redirect_reaches_a_listener_on_loopback() {
     }
     assert!(door.requests().len() >= targets.len());
     assert_eq!(upstream.requests(), 0);
-    inside.was_never_reached();
+    inside.assert_never_reached();
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn public_urls_are_accepted() {
 
 #[test]
 fn audio_is_fetched_only_from_configured_ports() {
-    let inside = Inside::listen();
+    let inside = LoopbackListener::listen();
     let hearken = Hearken::builder()
         .local()
         .set("[fetch]\nallow_private_networks = true\nallow_ports = [80, 443]")
@@ -152,12 +152,12 @@ fn audio_is_fetched_only_from_configured_ports() {
         let message = refusal(&hearken, &url);
         assert!(message.contains("does not fetch from port"), "{message}");
     }
-    inside.was_never_reached();
+    inside.assert_never_reached();
 }
 
 #[test]
 fn a_configured_host_can_be_reached_but_not_its_neighbours() {
-    let inside = Inside::listen();
+    let inside = LoopbackListener::listen();
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let doors = "[\"files.internal\", \"*.corp\"]";
     let hearken = busy(&upstream, |builder| builder.env("HEARKEN_FETCH__ALLOW_HOSTS", doors));
@@ -171,5 +171,5 @@ fn a_configured_host_can_be_reached_but_not_its_neighbours() {
         let reply = hearken.try_submit(json!({"audio_url": url}));
         assert_eq!(reply.status, 200, "{url}: {reply}");
     }
-    inside.was_never_reached();
+    inside.assert_never_reached();
 }

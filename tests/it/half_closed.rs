@@ -16,7 +16,7 @@ use crate::support::upstream::FakeUpstream;
 use crate::support::{body, secure, until};
 
 /// Sends these bytes and half-closes the connection.
-fn last_words(client: &Client, bytes: &str) -> TcpStream {
+fn send_and_half_close(client: &Client, bytes: &str) -> TcpStream {
     let socket = client.send_raw(bytes.as_bytes());
     socket.shutdown(Shutdown::Write).unwrap();
     socket
@@ -47,17 +47,17 @@ fn a_half_closed_client_gets_its_answer_however_long_it_takes() {
         wait.clone(),
         wait.replacen("HTTP/1.1", "HTTP/1.0", 1),
     ];
-    let waiting = waiting.map(|request| last_words(&client, &request));
-    let streaming = last_words(&client, &client.submit_bytes(json!({"sync": true, "stream": true})));
+    let waiting = waiting.map(|request| send_and_half_close(&client, &request));
+    let streaming = send_and_half_close(&client, &client.submit_bytes(json!({"sync": true, "stream": true})));
     let stream = format!("/v1/llm/generations/{id}/stream");
-    let subscriber = Subscriber::of(last_words(&client, &client.head("GET", &stream, &[])));
+    let subscriber = Subscriber::of(send_and_half_close(&client, &client.head("GET", &stream, &[])));
     let at_once = [
         client.head("GET", "/v1/models", &[]),
         client.submit_bytes(json!({})),
         client.submit_bytes(json!({})).replacen("HTTP/1.1", "HTTP/1.0", 1),
     ];
     for request in at_once {
-        reply(last_words(&client, &request)).expect(200);
+        reply(send_and_half_close(&client, &request)).expect(200);
     }
     // One task is waited for by its id, three are synchronous calls, and two were just submitted.
     upstream.held(6);
@@ -76,7 +76,8 @@ fn pipelined_requests_before_a_half_close_are_all_answered() {
     let hearken = Hearken::start(&upstream);
     let client = hearken.client();
     let quick = client.head("GET", "/healthz", &[]);
-    let socket = last_words(&client, &(client.submit_bytes(json!({"sync": true})) + &quick.repeat(10)));
+    let socket =
+        send_and_half_close(&client, &(client.submit_bytes(json!({"sync": true})) + &quick.repeat(10)));
     upstream.held(1);
     upstream.release();
     let mut said = String::new();

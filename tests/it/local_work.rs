@@ -32,16 +32,16 @@ fn threads(hearken: &Hearken) -> Vec<String> {
 }
 
 /// Returns how many of them run now; those without work sleep.
-fn at_work(hearken: &Hearken) -> usize {
+fn working_threads(hearken: &Hearken) -> usize {
     threads(hearken).iter().filter(|state| *state == "R").count()
 }
 
-fn works(hearken: &Hearken) {
-    until("a thread measures", || (at_work(hearken) > 0).then_some(()));
+fn wait_until_working(hearken: &Hearken) {
+    until("a thread measures", || (working_threads(hearken) > 0).then_some(()));
 }
 
-fn rests(hearken: &Hearken) {
-    until("no thread measures any more", || (at_work(hearken) == 0).then_some(()));
+fn wait_until_idle(hearken: &Hearken) {
+    until("no thread measures any more", || (working_threads(hearken) == 0).then_some(()));
     hearken.metrics_say("hearken_tasks_running{channel=\"local\"}", 0.0);
 }
 
@@ -49,9 +49,9 @@ fn rests(hearken: &Hearken) {
 fn a_cancel_ends_the_measuring_of_a_task() {
     let hearken = start("");
     let id = hearken.submit(json!({"model": "local-inspect", "audio_url": bomb(0)}));
-    works(&hearken);
+    wait_until_working(&hearken);
     hearken.cancel(&id);
-    rests(&hearken);
+    wait_until_idle(&hearken);
     assert_eq!(hearken.wait(&id)["error"]["code"], "task_cancelled");
 }
 
@@ -60,9 +60,9 @@ fn a_blocking_caller_that_disconnects_ends_the_measuring() {
     let hearken = start("");
     let request = hearken.submit_bytes(json!({"model": "local-inspect", "audio_url": bomb(0), "sync": true}));
     let socket = hearken.send_raw(request.as_bytes());
-    works(&hearken);
+    wait_until_working(&hearken);
     drop(socket);
-    rests(&hearken);
+    wait_until_idle(&hearken);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_timeout_ends_the_measuring_whatever_length_the_header_states() {
         let id = hearken.submit(json!({"model": "local-inspect", "audio_url": bomb(stated)}));
         let task = hearken.wait(&id);
         assert_eq!(task["error"]["code"], "upstream_timeout", "{task}");
-        rests(&hearken);
+        wait_until_idle(&hearken);
     }
 }
 
@@ -88,14 +88,14 @@ fn cancelled_tasks_never_take_more_threads_than_slots() {
         bounded();
         // Some are cancelled before a thread takes them, some while a thread works on them.
         if round % 3 == 0 {
-            works(&hearken);
+            wait_until_working(&hearken);
         }
         hearken.cancel(&id);
         bounded();
     }
     let id = hearken.submit(json!({"model": "local-inspect", "audio_url": small()}));
     assert_eq!(hearken.wait(&id)["status"], "completed");
-    rests(&hearken);
+    wait_until_idle(&hearken);
     bounded();
 }
 

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, KEY, NARROW_KEY};
-use crate::support::shell::{Cutter, Home, Playing, Running, by, http, on_terminal, with_output};
+use crate::support::shell::{Cutter, FakeServer, Home, Running, by, http, on_terminal, with_output};
 use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, base64, closed_port, fixture, until};
 
@@ -350,7 +350,7 @@ fn a_repeat_after_a_lost_reply_is_the_same_task() {
 #[test]
 fn a_submit_that_never_gets_a_reply_warns_that_a_task_may_exist() {
     let mut lost = false;
-    let server = Playing::start(move |head| match head.starts_with("post ") {
+    let server = FakeServer::start(move |head| match head.starts_with("post ") {
         false => Some(http(200, "application/json", r#"{"data":[]}"#)),
         true if std::mem::replace(&mut lost, true) => Some(http(404, "text/html", "gone")),
         true => None,
@@ -368,7 +368,7 @@ fn a_submit_that_never_gets_a_reply_warns_that_a_task_may_exist() {
 fn a_reply_that_is_no_stream_is_not_read_as_one() {
     let id = "task-llm-1776874565-yq3szvcu";
     let task = format!(r#"{{"id":"{id}","status":"processing"}}"#);
-    let server = Playing::start(move |head| {
+    let server = FakeServer::start(move |head| {
         let page = head.contains("/stream");
         Some(if page { http(200, "text/html", "<p>Hi") } else { http(200, "application/json", &task) })
     });
@@ -694,7 +694,7 @@ fn on_a_terminal_the_text_replaces_the_status_line() {
 #[test]
 fn text_and_json_from_a_server_cannot_control_a_terminal() {
     let list = r#"{"data":[{"id":"a\u001b[2Jb"},{"id":"c"}]}"#;
-    let server = Playing::start(move |_| Some(http(200, "application/json", list)));
+    let server = FakeServer::start(move |_| Some(http(200, "application/json", list)));
     let ended = Home::new().run(server.address(), &["submit", "speech.mp3"]).with_status(2);
     assert!(ended.err.contains("  a\u{fffd}[2Jb\n") && !ended.err.contains('\u{1b}'), "{ended:?}");
     let upstream = FakeUpstream::gemini().say("a\u{9b}31mb").start();

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
 use crate::support::hearken::Hearken;
-use crate::support::shell::{Cutter, Ended, Home, Playing, Running, by, http, on_terminal};
+use crate::support::shell::{Cutter, Ended, FakeServer, Home, Running, by, http, on_terminal};
 use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, PATIENCE};
 
@@ -31,7 +31,7 @@ fn unread(mut command: Command) -> Ended {
 fn a_signal_ends_the_wait_for_a_server_that_accepts_nothing() {
     for (signal, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let server =
-            Playing::start(|head| Some(if head.starts_with("post ") { full() } else { no_models() }));
+            FakeServer::start(|head| Some(if head.starts_with("post ") { full() } else { no_models() }));
         let home = Home::new();
         // Where the tests run, hangups may be ignored.
         let command = home.knowing(server.address(), &SUBMIT);
@@ -47,7 +47,7 @@ fn a_signal_ends_the_wait_for_a_server_that_accepts_nothing() {
 fn a_submit_that_is_refused_after_a_signal_is_not_sent_again() {
     let (asked, asks) = mpsc::channel();
     let (answer, answers) = mpsc::channel::<()>();
-    let server = Playing::start(move |head| {
+    let server = FakeServer::start(move |head| {
         if !head.starts_with("post ") {
             return Some(no_models());
         }
@@ -79,7 +79,7 @@ fn a_first_request_whose_connection_is_cut_is_sent_again() {
 
 #[test]
 fn a_terminal_shows_the_waiting_time() {
-    let server = Playing::start(|head| Some(if head.starts_with("post ") { full() } else { no_models() }));
+    let server = FakeServer::start(|head| Some(if head.starts_with("post ") { full() } else { no_models() }));
     let home = Home::new();
     let running = Running::start(&mut on_terminal(&home.knowing(server.address(), &SUBMIT), ""));
     running.prints("waiting, again in 1 s");

@@ -198,11 +198,11 @@ fn collect(mut pipe: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> J
 
 /// A fake server that handles each request on a connection of its own.
 #[derive(Debug)]
-pub(crate) struct Playing {
+pub(crate) struct FakeServer {
     address: SocketAddr,
 }
 
-impl Playing {
+impl FakeServer {
     /// Starts a fake server that replies with the result of `answer` for a request's head, once the request is
     /// complete. Without a result, it closes the connection.
     pub(crate) fn start(mut answer: impl FnMut(&str) -> Option<String> + Send + 'static) -> Self {

@@ -39,13 +39,13 @@ pub type MetricsError = prometheus::Error;
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
-    /// Tasks and their upstream calls.
+    /// Metrics of tasks and their upstream calls.
     pub tasks: TaskMetrics,
-    /// Subscribers.
+    /// Metrics of subscribers.
     pub fanout: FanoutMetrics,
-    /// The store.
+    /// Metrics of the store.
     pub store: StoreMetrics,
-    /// Requests.
+    /// Metrics of requests and connections.
     pub http: HttpMetrics,
 }
 

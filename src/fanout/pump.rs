@@ -36,7 +36,7 @@ const EVENTS: usize = 256;
 const LOOKS: u32 = 30;
 const SHORTEST_LOOK: Duration = Duration::from_millis(20);
 
-/// A subscriber whose response has begun.
+/// A subscriber whose response has begun, on its way to a pump.
 #[derive(Debug)]
 pub(super) struct Arrival {
     /// The log that it reads.

@@ -31,7 +31,7 @@ pub(super) struct Subscriber {
     pub(super) framing: Framing,
     pub(super) cursor: Cursor,
     pub(super) subscription: Subscription,
-    /// Its topic, and its place among the topic's members.
+    /// The index of its topic, and its index among the topic's members.
     pub(super) topic: usize,
     pub(super) place: usize,
     /// The payload that it is being sent, and how many bytes of it its socket has taken.

@@ -5,7 +5,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 use super::family::Family;
 use super::{MetricsError, names};
 
-/// Subscribers and what they are sent.
+/// Metrics of subscribers and what they are sent.
 #[derive(Debug, Clone)]
 pub struct FanoutMetrics {
     by_body: IntGauge,

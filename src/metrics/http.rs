@@ -10,7 +10,7 @@ use super::{MetricsError, names};
 /// The route of a path that is not in the URL table, and the method of a request with a non-standard one.
 const OTHER: &str = "other";
 
-/// Requests.
+/// Metrics of requests and refused connections.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics {
     requests: Family<IntCounterVec, 3>,

@@ -100,7 +100,7 @@ impl Now {
         Ok(())
     }
 
-    /// The tasks that run and that wait.
+    /// Shows the tasks that run and that wait.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
@@ -129,7 +129,7 @@ impl Now {
         self.set(&names::SUBSCRIBERS_BEHIND, count(subscribers))
     }
 
-    /// Memory and connections of requests.
+    /// Shows memory and connections of requests.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
@@ -144,7 +144,7 @@ impl Now {
         self.set(&names::RESPONSES_WAITING, count(levels.responses_waiting))
     }
 
-    /// The store's queue and files.
+    /// Shows the store's queue and files.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
@@ -155,7 +155,7 @@ impl Now {
         self.set(&names::SPOOL_LIMIT, number(levels.spool.1))
     }
 
-    /// The disk of the store.
+    /// Shows the disk of the store.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
@@ -173,7 +173,7 @@ impl Now {
         Ok(())
     }
 
-    /// The process.
+    /// Shows the values of the process.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).

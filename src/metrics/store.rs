@@ -6,7 +6,7 @@ use prometheus::{Histogram, IntCounter, Registry};
 
 use super::{MetricsError, names};
 
-/// The store.
+/// Metrics of the store.
 #[derive(Debug, Clone)]
 pub struct StoreMetrics {
     commit: Histogram,

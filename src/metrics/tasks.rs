@@ -127,7 +127,7 @@ pub struct TaskEnd<'a> {
     pub channel: Option<&'a str>,
     /// Why it failed; `None` if it completed.
     pub failed: Option<Cause>,
-    /// From acceptance to the end.
+    /// Time from acceptance to the end.
     pub duration: Duration,
     /// For a completed task, the tokens of its prompt and of its completion.
     pub tokens: Option<(u64, u64)>,
@@ -135,7 +135,7 @@ pub struct TaskEnd<'a> {
     pub audio: Option<Duration>,
 }
 
-/// Tasks and their upstream calls.
+/// Metrics of tasks and their upstream calls.
 #[derive(Debug, Clone)]
 pub struct TaskMetrics {
     submitted: IntCounter,

@@ -33,7 +33,7 @@ pub enum BadHead {
     #[error("a length that is not a number")]
     Length,
     /// A transfer coding other than `chunked` and the ways of compression.
-    #[error("a transfer coding that was not asked for")]
+    #[error("a transfer coding that was not requested")]
     Coding,
 }
 
@@ -45,7 +45,7 @@ impl From<BadHead> for io::Error {
 
 /// A response is longer than its `Content-Length`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than the Content-Length says")]
+#[error("more bytes than the Content-Length states")]
 pub struct Surplus;
 
 impl From<Surplus> for io::Error {
@@ -137,7 +137,7 @@ fn is_framing(field: &Header<'_>) -> bool {
 /// How a response is framed, and the fields that express that to awc.
 struct Framing {
     end: End,
-    /// The version under which awc reads such a body.
+    /// The version under which awc reads the body correctly.
     minor_version: u8,
     fields: Vec<(&'static str, String)>,
 }
@@ -257,7 +257,7 @@ mod tests {
             ("Content-Length: 3 \r\n", "abc", Ok(End::Length(0))),
             ("Content-Length: 3\r\nA: b\r\ncontent-length: 03\r\n", "a", Ok(End::Length(2))),
             ("Content-Length: 3, 3\r\n", "a", Ok(End::Length(2))),
-            ("Content-Length: 3\r\n", "abcd", Err("more than the Content-Length says")),
+            ("Content-Length: 3\r\n", "abcd", Err("more bytes than the Content-Length states")),
             ("Content-Length: x\r\n", "", Err("a length that is not a number")),
             ("Content-Length: +3\r\n", "", Err("a length that is not a number")),
             ("Content-Length: \r\n", "", Err("a length that is not a number")),
@@ -267,8 +267,8 @@ mod tests {
             ("Transfer-Encoding: identity\r\nContent-Length: 3\r\n", "", Ok(End::Length(3))),
             ("Transfer-Encoding: gzip\r\n", "", Ok(End::Close)),
             ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", "", Ok(End::Itself)),
-            ("Transfer-Encoding: secret, chunked\r\n", "", Err("a transfer coding that was not asked for")),
-            ("Transfer-Encoding: chunked, gzip\r\n", "", Err("a transfer coding that was not asked for")),
+            ("Transfer-Encoding: secret, chunked\r\n", "", Err("a transfer coding that was not requested")),
+            ("Transfer-Encoding: chunked, gzip\r\n", "", Err("a transfer coding that was not requested")),
         ] {
             let end = read("HTTP/1.1 200 OK", fields, body).map(|(_, end)| end);
             assert_eq!(end, expected.map_err(str::to_owned), "{fields:?}");

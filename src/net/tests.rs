@@ -113,9 +113,12 @@ async fn a_response_is_read_as_the_protocol_defines_it() {
         ("HTTP/1.1 200 OK\r\nContent-Length: three\r\n\r\nabc", Err("a length that is not a number")),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: x, chunked\r\n\r\n",
-            Err("a transfer coding that was not asked for"),
+            Err("a transfer coding that was not requested"),
         ),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd", Err("more than the Content-Length says")),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd",
+            Err("more bytes than the Content-Length states"),
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", Err("")),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", Err("")),
         ("HTTP/1.1 100 Continue\r\n\r\n", Err("")),

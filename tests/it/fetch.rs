@@ -404,7 +404,7 @@ fn each_unusable_download_has_its_own_error() {
         ("/many-headers", "audio_fetch_failed", "more than 96 header fields"),
         ("/two-lengths", "audio_fetch_failed", "two lengths that differ"),
         ("/no-length", "audio_fetch_failed", "a length that is not a number"),
-        ("/coded-transfer", "audio_fetch_failed", "a transfer coding that was not asked for"),
+        ("/coded-transfer", "audio_fetch_failed", "a transfer coding that was not requested"),
         ("/bad-field", "audio_fetch_failed", "header fields that break the rules"),
         ("/bad-chunk", "audio_fetch_failed", "chunks that break the rules"),
         ("/cut-gzip", "audio_fetch_failed", "gzip"),

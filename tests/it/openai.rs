@@ -557,7 +557,7 @@ fn responses_that_bend_the_rules_of_http_are_read_or_reported() {
         ),
         (
             "Transfer-Encoding: rot13, chunked\r\n\r\n".to_owned(),
-            Some("a transfer coding that was not asked for"),
+            Some("a transfer coding that was not requested"),
         ),
         (
             "Transfer-Encoding: chunked\r\n\r\nlength\r\n".to_owned(),

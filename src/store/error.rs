@@ -108,7 +108,7 @@ mod tests {
             let said = err.to_string();
             let failure = Failure::from(err);
             assert_eq!(failure.code, ErrorCode::StorageUnavailable, "{said}");
-            assert!(failure.message.contains("; "), "it says what to do: {}", failure.message);
+            assert!(failure.message.contains("; "), "the message tells what to do: {}", failure.message);
         }
         assert_eq!(Failure::from(StoreError::Full("d".into())).code, ErrorCode::StorageFull);
     }

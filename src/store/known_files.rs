@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_is_cut_short_in_place_is_damaged_and_a_vacuum_is_not() {
+    fn a_database_cut_short_is_damaged_unless_a_vacuum_shortened_it() {
         let data_dir = tempfile::tempdir().unwrap();
         for folder in ["spool", "frames"] {
             std::fs::create_dir_all(data_dir.path().join(folder)).unwrap();

@@ -34,7 +34,7 @@ impl Store {
     /// Returns the chunks in the journal of a task.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the chunks cannot be read.
     pub async fn chunks(&self, id: TaskId) -> Result<Journalled, StoreError> {
         self.journals.read(id).await
     }

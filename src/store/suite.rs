@@ -158,7 +158,7 @@ macro_rules! store_suite {
                 ],
                 keys: [
                     changes_of_keys_by_any_process_are_read,
-                    a_change_of_no_key_changes_no_version,
+                    a_change_that_affects_no_key_keeps_the_version,
                 ],
             });
         )*

@@ -291,7 +291,7 @@ mod tests {
                 let file = rig.file();
                 damage(&file, file.metadata().unwrap().len());
                 if with_commit {
-                    // SQLite notices nothing.
+                    // SQLite does not notice the damage.
                     rig.commit();
                 }
                 assert_eq!(

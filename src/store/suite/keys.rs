@@ -44,7 +44,7 @@ pub(super) async fn changes_of_keys_by_any_process_are_read<G: Ground>() {
     assert_eq!(ground.open(DAY).keys().list().await.unwrap(), left);
 }
 
-pub(super) async fn a_change_of_no_key_changes_no_version<G: Ground>() {
+pub(super) async fn a_change_that_affects_no_key_keeps_the_version<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let first = key("a", KeyLimits::default());

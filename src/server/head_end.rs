@@ -1,9 +1,10 @@
 //! Finds the end of an HTTP/1 request's head, and hides some of its words from the dispatcher.
 //!
-//! A server that does not support the protocol that an `Upgrade` header names ignores the header ([RFC
-//! 9110](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)): curl and Java's client ask for `h2c` in this way, and
-//! continue with HTTP/1. actix-http does not ignore it: it closes the connection after `Connection: upgrade`, and with
-//! `Upgrade: websocket` it neither ends the request's body nor frames the response. So both words are overwritten here.
+//! A server that does not support the protocol that an `Upgrade` header names ignores the header
+//! ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)): curl and Java's client ask for `h2c` in this way,
+//! and continue with HTTP/1. actix-http does not ignore it: it closes the connection after `Connection: upgrade`, and
+//! with `Upgrade: websocket` it neither ends the request's body nor frames the response. So both words are overwritten
+//! here.
 
 /// The header that names another protocol, and the option in `Connection` that announces this header.
 const UPGRADE: &[u8] = b"upgrade";

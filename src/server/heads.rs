@@ -8,8 +8,8 @@ use actix_http::header::{HeaderName, HeaderValue};
 use actix_http::{Method, RequestHead, ResponseHead, Uri, Version};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
 
-/// Headers about the connection are not allowed in HTTP/2 ([RFC
-/// 9113](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)). The length is taken from the body itself.
+/// Headers about the connection are not allowed in HTTP/2
+/// ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)). The length is taken from the body itself.
 const NOT_OURS: [http::HeaderName; 6] = [
     CONNECTION,
     TRANSFER_ENCODING,

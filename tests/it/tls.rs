@@ -164,7 +164,7 @@ fn unusable_files_stop_the_start_with_their_names_and_advice() {
     assert!(hollow.contains("DIR/cert.pem holds a certificate that cannot be read"), "{hollow}");
     let unknown =
         refused(&pair.certificate, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", BOTH);
-    assert!(unknown.contains("DIR/key.pem holds a private key of a kind"), "{unknown}");
+    assert!(unknown.contains("DIR/key.pem holds a private key of a type"), "{unknown}");
     let mixed = refused(&pair.certificate, &other.key, BOTH);
     assert!(
         mixed.contains(

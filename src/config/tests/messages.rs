@@ -210,7 +210,7 @@ fn a_wrong_value_is_explained_in_a_users_words() {
         ),
         (
             "[limits]\nmax_body_bytes = 5 MB",
-            "max_body_bytes: a whole number of bytes is needed, and this is 5 MB: write digits",
+            "max_body_bytes: a whole number of bytes is needed, and this is 5 MB: write only digits",
         ),
         (
             "[[channels]]\nkind = \"gemini\"\napi_key = hush",

@@ -1,4 +1,4 @@
-//! The URL table, and what all requests have in common.
+//! The URL table, and the handling that all requests share.
 
 mod answer;
 mod body;
@@ -42,17 +42,17 @@ pub use unknown_callers::UnknownCallers;
 pub use upload_limits::{UploadKeys, UploadLimits};
 pub use wrong_keys::{CloseConnection, WrongKeys};
 
-/// A path, what serves it, and how the OpenAPI document describes it.
+/// A path, its handlers, and its description in the OpenAPI document.
 struct Endpoint {
     path: &'static str,
-    /// The methods it takes, as `Allow` tells them.
+    /// The methods that it takes, as the `Allow` header lists them.
     allow: &'static str,
     route: fn() -> Route,
-    /// `None`: a file that a page loads, which is nothing to be called.
+    /// `None` for a file that a page loads, because clients do not call it.
     description: Option<fn() -> PathItem>,
 }
 
-/// All paths there are; any other is answered by [`reply::not_found`].
+/// All paths. Any other is answered by [`reply::not_found`].
 const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/v1/llm/generations",
@@ -146,18 +146,18 @@ const ENDPOINTS: &[Endpoint] = &[
     },
 ];
 
-/// Makes the table the application's.
+/// Registers the table with the application.
 pub fn routes(config: &mut web::ServiceConfig) {
     serve(config, |_| true);
 }
 
-/// Of the table only what a listener for metrics alone serves.
+/// Registers only the paths that a listener for metrics alone serves.
 pub fn metrics_routes(config: &mut web::ServiceConfig) {
     serve(config, |path| matches!(path, "/metrics" | "/healthz"));
     config.default_service(web::to(reply::only_metrics));
 }
 
-// The log names the key of a request also where no handler needs it.
+// The log names the key of a request even if no handler needs it.
 fn serve(config: &mut web::ServiceConfig, is_wanted: impl Fn(&str) -> bool) {
     for endpoint in ENDPOINTS.iter().filter(|endpoint| is_wanted(endpoint.path)) {
         let allow = endpoint.allow;
@@ -170,7 +170,8 @@ fn serve(config: &mut web::ServiceConfig, is_wanted: impl Fn(&str) -> bool) {
         .default_service(web::to(async |request: HttpRequest, _: Option<Caller>| reply::not_found(&request)));
 }
 
-/// A route for `GET`, and for `HEAD`: the HTTP server sends the head of the same response without its body.
+/// Returns a route for `GET` and `HEAD`. For `HEAD`, the HTTP server sends the head of the same response without its
+/// body.
 #[must_use]
 pub fn get_or_head() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
@@ -202,7 +203,7 @@ mod tests {
             ];
             let described: Vec<_> =
                 methods.iter().filter_map(|(name, it)| it.as_ref().map(|_| *name)).collect();
-            // HEAD is served wherever GET is, and goes without saying.
+            // HEAD is served wherever GET is, so it is not described separately.
             assert_eq!(described.join(", ").replace("GET", "GET, HEAD"), *allow, "{path}");
         }
     }

@@ -1,4 +1,4 @@
-//! How a submit is answered: with its task, with the outcome of that, or with its stream.
+//! Answers a submit: with its task, with the task's outcome, or with its stream.
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
@@ -16,29 +16,29 @@ use crate::net::Pieces;
 use crate::task::{Delivery, FrameReader, Snapshot, State, TaskId};
 use crate::wire::path;
 
-/// Says that a reply is about a task that an earlier submit with the same key started.
+/// Tells a client that the reply is about a task that an earlier submit with the same key started.
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Names the task that a reply is about.
 const TASK_ID: HeaderName = HeaderName::from_static("x-task-id");
 
-/// Answers a submit.
+/// What is needed to answer a submit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answering<'a> {
-    /// The request that submits.
+    /// The request of the submit.
     pub request: &'a HttpRequest,
-    /// Its caller.
+    /// The caller that sent it.
     pub caller: &'a Caller,
-    /// Where the tasks are.
+    /// The tasks of the server.
     pub tasks: &'a Tasks,
-    /// Where streams are served.
+    /// Makes the subscriptions to streams.
     pub subscriptions: &'a SubscriptionFactory,
 }
 
 impl Answering<'_> {
-    /// Answers as the caller has asked for it.
+    /// Answers in the way that the caller requested.
     ///
     /// # Errors
-    /// What the caller is told instead, such as `queue_full` when there is no memory for the answer.
+    /// The error that the caller gets instead, such as `queue_full` if there is no memory for the answer.
     pub(super) async fn with(self, submitted: Submitted) -> Result<HttpResponse, Failure> {
         let (id, is_replayed) = (submitted.id().clone(), submitted.is_replayed());
         self.request.extensions_mut().insert(id.clone());
@@ -77,7 +77,7 @@ impl Answering<'_> {
                 let reason = "The task has completed, and too many large answers are being sent";
                 Ok(answered_later(id, crowded, reason))
             }
-            // The task goes on without its caller: the call has its answer.
+            // The task goes on without its caller, because the call has its answer.
             Err(failure)
                 if matches!(failure.code, ErrorCode::StorageFull | ErrorCode::StorageUnavailable) =>
             {
@@ -87,25 +87,25 @@ impl Answering<'_> {
         }
     }
 
-    /// Answers with the stream once something of it is there: until then a failure is an HTTP error.
+    /// Answers with the stream once it has a chunk. Until then a failure is an HTTP error.
     async fn stream(self, mut log: FrameReader, id: &TaskId) -> Result<HttpResponse, Failure> {
         let mark = self.caller.unless_revoked(log.log_mut().reached_or_stalled(0)).await?;
         if mark.stalled && mark.len == 0 {
             return Ok(task_failed(&self.tasks.unrecorded(id)));
         }
-        // The next start runs the task: without a key, a repeat would be another one.
+        // The next start runs the task. Without a key, a repeat would start a second task.
         if mark.parked && !matches!(idempotency_key(self.request), Ok(Some(_))) {
             let reason = "The service is restarting, and runs the task once it is back";
             return Ok(answered_later(id, Failure::shutting_down(), reason));
         }
-        // A lone entry is the terminal frame of a failure.
+        // A single entry is the terminal frame of a failure.
         if mark.is_final() && mark.len <= 1 {
             return self.ended(self.tasks.describe(id, self.caller.hash).await?).await;
         }
         Ok(stream::response(self.request, self.subscriptions, self.caller, id.clone(), log, 0))
     }
 
-    /// Answers with the end of a task, which may be left to the next start.
+    /// Answers with the end of a task. The task may also have been left to the next start.
     async fn ended(self, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
         let Held { value: snapshot, share } = task;
         Ok(match snapshot.state {
@@ -120,8 +120,8 @@ impl Answering<'_> {
     }
 }
 
-/// Returns the reply of a call whose task has an answer, or will have one, that the call does not get. A repeat of the
-/// call would pay for a second answer.
+/// Returns the reply to a call whose task has or will have an answer that this call does not get. A repeat of the call
+/// would pay for a second answer.
 fn answered_later(id: &TaskId, failure: Failure, reason: &str) -> HttpResponse {
     let message = format!("{reason}; GET {} has its answer", path::task(id));
     let mut response = Failure { message: message.into(), ..failure }.error_response();

@@ -1,4 +1,4 @@
-//! Reads a request's JSON body, within its bounds.
+//! Reads a request's JSON body, within limits of size and time.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,24 +17,25 @@ use crate::error::{ErrorCode, Failure};
 
 /// Longest silence in the middle of a body.
 const IDLE: Duration = Duration::from_secs(30);
-/// A body takes its share of the memory for payloads when this many bytes of it have arrived, and no memory is set
-/// aside for more than that on the word of its `Content-Length` alone.
+/// A body takes its share of the memory for payloads when this many bytes of it have arrived. Its `Content-Length`
+/// alone reserves no more memory than that.
 const SMALL_BYTES: usize = 64 * 1024;
-/// After this many bytes of a body that arrives faster than it is taken in, the others of this worker have their turn.
+/// After this many bytes of a body that arrives faster than it is read, the worker's other requests get a turn.
 const TURN_BYTES: usize = 128 * 1024;
-/// From this size on, a body gets memory of its own, which is the system's again as soon as the body is let go of: so
-/// much that glibc maps it, whatever was freed before. Less would come from a heap that keeps it, and that in the long
-/// run holds several times what is in use. What is not written to takes up no memory.
+/// From this size on, a body gets its own memory, at least [`MAPPED_BYTES`]. glibc maps that much separately, whatever
+/// was freed before, and returns it to the system as soon as the body is dropped. A smaller allocation would come from
+/// a heap that keeps freed memory, and over time holds several times what is in use. Pages that are not written to take
+/// up no memory.
 const LARGE_BYTES: usize = 1 << 20;
 const MAPPED_BYTES: usize = (32 << 20) + 1;
-/// How long a body may take in all: this, and as long as it takes at the slowest rate that is borne, in bytes a
-/// second. It holds its share all the time.
+/// Longest time that a body may take: this, plus its time at the slowest rate that is allowed, in bytes per second. The
+/// body holds its share all the time.
 const GRACE: Duration = Duration::from_secs(60);
 const SLOWEST_RATE: u64 = 16 * 1024;
-/// The longest wait for a small body without a length, before its request is refused.
+/// Longest wait for a small body without a length before its request is refused.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
-/// How long, and for how many bytes, the rest of a refused body is still taken in and thrown away: a client whose
-/// upload would be welcome later is to read when.
+/// How long, and for how many bytes, the rest of a refused body is still received and thrown away. A client whose
+/// upload may be accepted later should be able to read when.
 const LINGER: Duration = Duration::from_secs(2);
 const LONG_LINGER: Duration = Duration::from_secs(30);
 const LINGER_BYTES: usize = 256 << 20;
@@ -42,7 +43,7 @@ const LINGER_BYTES: usize = 256 << 20;
 /// A request body.
 #[derive(Debug)]
 pub(super) struct Body {
-    /// All of it.
+    /// The whole body.
     pub bytes: BytesMut,
     /// Its share of the memory for payloads, unless it is small.
     pub share: Option<Share>,
@@ -51,8 +52,8 @@ pub(super) struct Body {
 /// Reads the whole body of a JSON request.
 ///
 /// # Errors
-/// The response to send: `unsupported_media_type`, `request_too_large`, `queue_full` when there is no memory for it
-/// or, for a body that stops arriving, `invalid_json`.
+/// The response to send: `unsupported_media_type`, `request_too_large`, `queue_full` if there is no memory for the
+/// body, or `invalid_json` if the body stops arriving.
 pub(super) async fn read_json(
     request: &HttpRequest,
     mut payload: web::Payload,
@@ -64,7 +65,7 @@ pub(super) async fn read_json(
         (Err(failure), _) => failure,
         (Ok(()), Some(length)) if length > max_bytes as u64 => too_large(max_bytes),
         (Ok(()), length) => {
-            // Without a length it may become as long as any.
+            // Without a length it may be as long as any body.
             let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(max_bytes);
             let most = GRACE + Duration::from_secs(expected as u64 / SLOWEST_RATE);
             match timeout(most, read(&mut payload, expected, max_bytes, memory)).await {
@@ -97,7 +98,7 @@ async fn read(
         }
         if length > SMALL_BYTES && share.is_none() {
             share = Some(memory.share(expected.max(length)).await?);
-            // The client has shown that it means it: from here on one allocation does.
+            // The client has really sent a large body, so from here on a single allocation is enough.
             let room = if expected < LARGE_BYTES { expected } else { expected.max(MAPPED_BYTES) };
             bytes.reserve(room.saturating_sub(bytes.len()));
         }
@@ -133,8 +134,8 @@ fn check_type(request: &HttpRequest) -> Result<(), Failure> {
     ))
 }
 
-/// Takes off the byte order mark in front of a JSON text, and tells which encoding it has if it is none that is
-/// accepted: JSON begins with a character of ASCII, so its zero bytes tell.
+/// Removes the byte order mark before a JSON text. Refuses a text in another encoding than UTF-8, and names the
+/// encoding. JSON begins with an ASCII character, so its zero bytes show the encoding.
 fn encoding(bytes: &mut BytesMut) -> Result<(), Failure> {
     let name = match bytes.as_ref() {
         [0xef, 0xbb, 0xbf, ..] => {
@@ -160,7 +161,10 @@ fn too_large(max_bytes: usize) -> Failure {
 }
 
 fn broken_off() -> Failure {
-    Failure::new(ErrorCode::InvalidJson, "The body broke off before its end; send it again")
+    Failure::new(
+        ErrorCode::InvalidJson,
+        "The body ended or stopped arriving before it was complete; send it again",
+    )
 }
 
 /// Refuses a request whose body has not been read. The connection is kept if the body is small.
@@ -168,15 +172,15 @@ pub(super) async fn refuse(request: &HttpRequest, failure: &Failure, mut rest: w
     let is_small = match content_length(request) {
         // The HTTP server throws it away.
         Some(length) => length <= SMALL_BYTES as u64,
-        // A client that waits to be told to continue is not told so.
+        // A client that waits for `100 Continue` does not get it.
         None if request.headers().contains_key(header::EXPECT) => false,
         None => request.chunked().unwrap_or(false) && discard(&mut rest).await,
     };
     if is_small { failure.error_response() } else { linger(failure, rest) }
 }
 
-/// Reads a body without a length and throws it away. Returns true if it was small, and has arrived whole. The refusal
-/// waits for that: behind it, the rest of a larger body could not be told from the next request.
+/// Reads a body without a length and throws it away. Returns true if it was small and has arrived completely. The
+/// refusal waits for that, because after it the rest of a larger body could not be told apart from the next request.
 async fn discard(rest: &mut web::Payload) -> bool {
     let mut left = SMALL_BYTES;
     let all = async {
@@ -191,14 +195,14 @@ async fn discard(rest: &mut web::Payload) -> bool {
     timeout(DISCARD_TIME, all).await.unwrap_or(false)
 }
 
-/// Refuses a request whose body has not been read to its end. The connection closes afterwards; until then the rest is
-/// taken in for a moment and thrown away, because a client that is still sending when the connection closes
-/// would see a reset instead of the answer.
+/// Refuses a request whose body has not been read to its end, and closes the connection afterwards. Until then the rest
+/// is received for a moment and thrown away. A client that is still sending when the connection closes would see a
+/// reset instead of the answer.
 fn linger(failure: &Failure, rest: web::Payload) -> HttpResponse {
     let mut response = failure.error_response();
     response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     let lingering = response.map_body(|_, body| {
-        // An error's body is always whole bytes.
+        // The body of an error is always complete in memory.
         let body = body.try_into_bytes().unwrap_or_default();
         let linger = if failure.code == ErrorCode::QueueFull { LONG_LINGER } else { LINGER };
         Lingering { length: body.len() as u64, body: Some(body), rest: Rest::new(rest, linger) }
@@ -228,7 +232,7 @@ impl Rest {
     }
 }
 
-/// A response body that is sent at once and ends only when the rest of the request is out of the way.
+/// A response body that is sent at once, and ends only when the rest of the request was received or its time is over.
 struct Lingering {
     length: u64,
     body: Option<Bytes>,

@@ -1,4 +1,5 @@
-//! The `Caller` extractor: who sent this request. A handler that takes one cannot be reached without a key.
+//! The `Caller` extractor: identifies the API key of a request. A handler that takes a `Caller` runs only for requests
+//! with a known key.
 
 use std::future::{Ready, ready};
 use std::ops::Deref;
@@ -16,12 +17,12 @@ use crate::fanout::Patience;
 use crate::keys::{Keys, KnownKey};
 use crate::trace::Recognition;
 
-/// A request's API key, which is known.
+/// The known API key of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(Arc<KnownKey>);
 
 impl Caller {
-    /// What `work` brings, unless the key is revoked before. What is done at once costs nothing more.
+    /// Returns the result of `work`, unless the key is revoked before. Work that is done at once costs nothing more.
     ///
     /// # Errors
     /// `invalid_api_key` when the key is revoked.
@@ -74,7 +75,7 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Failure> {
         ));
     };
     if headers.any(|other| other != header) {
-        // A proxy and hearken could each take another one for the caller's.
+        // A proxy and hearken might each take a different one for the caller's.
         return Err(Failure::new(
             ErrorCode::InvalidApiKey,
             "The request has two different Authorization headers: send one, as Authorization: Bearer sk-...",
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_wrong_key_waits_and_a_valid_one_never_does() {
+    async fn a_wrong_key_waits_and_a_valid_key_never_does() {
         pause();
         let wrong_keys = WrongKeys::new();
         let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| recognised("sk-wrong", &wrong_keys).1).collect();
@@ -143,11 +144,11 @@ mod tests {
         }
         let (_, mut valid) = recognised("sk-right", &wrong_keys);
         assert!(matches!(poll!(&mut valid), Poll::Ready(Ok(_))));
-        // The places are taken: the next one does not wait, and loses its connection.
+        // All places are taken: the next request does not wait, and its connection is closed.
         let (request, mut beyond) = recognised("sk-wrong", &wrong_keys);
         assert!(matches!(poll!(&mut beyond), Poll::Ready(Err(_))));
         assert!(request.extensions().contains::<CloseConnection>());
-        // A client that leaves gives its place back.
+        // A client that disconnects gives its place back.
         drop(waiting.pop());
         let (_, mut next) = recognised("sk-wrong", &wrong_keys);
         assert!(poll!(&mut next).is_pending());

@@ -15,7 +15,7 @@ use crate::wire::trace_context::TraceContext;
 /// Handles a submit.
 ///
 /// # Errors
-/// Any refusal of the contract.
+/// Any refusal that the contract lists.
 pub(super) async fn submit(
     request: HttpRequest,
     caller: Result<Caller, Failure>,
@@ -24,7 +24,7 @@ pub(super) async fn submit(
     subscriptions: web::Data<SubscriptionFactory>,
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
-    // A stranger's upload is thrown away, so that the stranger gets to read why.
+    // The upload of a client without a valid key is received and thrown away, so that the client can read the error.
     let read_head = caller.and_then(|caller| Ok((caller, idempotency_key(&request)?)));
     let (caller, key) = match read_head {
         Ok(head) => head,

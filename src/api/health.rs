@@ -1,4 +1,4 @@
-//! Alive, and ready for new tasks. No key is needed.
+//! The health checks: whether the process is alive, and whether it is ready for new tasks. No key is needed.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -7,14 +7,14 @@ use utoipa::ToSchema;
 use crate::actors::Tasks;
 use crate::error::Failure;
 
-/// What a probe reads.
+/// The body of a health check.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
     /// `ok` or `ready`.
     status: &'static str,
 }
 
-/// Handles `GET /healthz`: the process answers.
+/// Handles `GET /healthz`. Any answer shows that the process is alive.
 pub(super) async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "ok" })
 }
@@ -22,7 +22,8 @@ pub(super) async fn alive() -> HttpResponse {
 /// Handles `GET /readyz`.
 ///
 /// # Errors
-/// `shutting_down` while no new tasks are taken, `storage_full` or `storage_unavailable` while the store does not work.
+/// `shutting_down` while the server takes no new tasks, `storage_full` or `storage_unavailable` while the store does
+/// not work.
 pub(super) async fn ready(tasks: web::Data<Tasks>) -> Result<HttpResponse, Failure> {
     tasks.readiness().await?;
     Ok(HttpResponse::Ok().json(Health { status: "ready" }))

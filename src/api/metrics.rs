@@ -1,7 +1,7 @@
-//! `GET /metrics`, where it is to be served: by the main listener, or by one of its own.
+//! `GET /metrics`, served by the main listener or by a listener of its own.
 //!
-//! No key is needed, so clients that do not read must not hold memory. A response borrows its text: the
-//! scraper keeps each text for long enough to be read, and drops it whether or not it was.
+//! No key is needed, so clients that do not read must not hold memory. A response only borrows its text. The scraper
+//! keeps each text long enough to be read, and drops it whether or not it was read.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -18,15 +18,16 @@ use crate::error::Failure;
 use crate::metrics::CONTENT_TYPE;
 use crate::net::PIECE;
 
-/// Whoever wants to read the metrics: gets their text, or is dropped where it cannot be written.
+/// A request for the metrics. It gets their text, or is dropped if the text cannot be written.
 pub type Reader = oneshot::Sender<Arc<str>>;
 
-/// Where the metrics can be read; cheap to clone. All who read at once are told the same: it costs as much as one does.
+/// Where the metrics can be read; cheap to clone. Requests at the same time get the same text, so many cost as much as
+/// one.
 #[derive(Debug, Clone)]
 pub struct Metrics(mpsc::Sender<Reader>);
 
 impl Metrics {
-    /// Written by the one who receives these readers.
+    /// Creates a handle whose requests go to the receiver of `readers`, which writes the text.
     #[must_use]
     pub fn new(readers: mpsc::Sender<Reader>) -> Self {
         Self(readers)
@@ -50,7 +51,7 @@ pub(super) async fn serve(request: HttpRequest, metrics: Option<web::Data<Metric
     }
 }
 
-/// The body of a response. It does not hold its text, and breaks off if the text is dropped before it is sent.
+/// The body of a response. It does not own its text, and ends early if the text is dropped before it is sent.
 #[derive(Debug)]
 struct Borrowed {
     text: Weak<str>,
@@ -58,7 +59,7 @@ struct Borrowed {
     sent: usize,
 }
 
-/// The client did not read the text while it was kept.
+/// Reports that the client did not read the text while it was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the metrics were not read in time")]
 struct Outdated;
@@ -82,7 +83,7 @@ impl MessageBody for Borrowed {
         }
         let Some(text) = self.text.upgrade() else { return Poll::Ready(Some(Err(Outdated))) };
         let end = self.length.min(self.sent + PIECE);
-        // A copy: a slice would hold the whole text for as long as the connection holds the piece.
+        // A copy, because a slice would hold the whole text for as long as the connection holds the piece.
         let piece = Bytes::copy_from_slice(text.as_bytes().get(self.sent..end).unwrap_or_default());
         self.sent = end;
         Poll::Ready(Some(Ok(piece)))
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_response_holds_no_text_and_breaks_off_without_it() {
+    async fn a_response_does_not_own_its_text_and_ends_early_without_it() {
         let text: Arc<str> = "x".repeat(PIECE + 1).into();
         let (mut read, mut stuck) = (Borrowed::of(&text), Borrowed::of(&text));
         let mut pieces = Vec::new();

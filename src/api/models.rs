@@ -1,4 +1,4 @@
-//! What the caller's key may use, in the service's own shape and in OpenAI's.
+//! The models that the caller's key may use, in the service's own shape and in OpenAI's.
 
 use actix_web::{HttpResponse, web};
 
@@ -7,7 +7,7 @@ use crate::channel::{Capability, Channels};
 use crate::task::Timestamp;
 use crate::wire::task::{List, Model, ModelCapabilities};
 
-/// Since when this server serves its models.
+/// The time since which this server serves its models.
 #[derive(Debug, Clone, Copy)]
 pub struct ServingSince(pub Timestamp);
 

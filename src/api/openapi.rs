@@ -1,8 +1,9 @@
-//! `GET /openapi.json`: the OpenAPI document, made of the URL table, the wire types and the constants that judge.
+//! `GET /openapi.json`: the OpenAPI document, made from the URL table, the wire types and the constants that validate
+//! requests.
 //!
-//! A path's description stands in the [table](super::routes) beside what serves it, so there is none without. The
-//! types of [`wire`](crate::wire) derive their schemas; operations are written down here rather than as attributes of
-//! the handlers, which they would drown.
+//! Each path has its description in the [table](super::routes), beside its handlers, so no path can lack one. The types
+//! of [`wire`](crate::wire) derive their schemas. Operations are described here and not as attributes of the handlers,
+//! which would be hard to read among them.
 
 mod examples;
 pub(super) mod generations;
@@ -30,10 +31,10 @@ use crate::wire::completion::{ChatCompletion, Chunk};
 use crate::wire::error::{HttpError, TaskError};
 use crate::wire::task::{List, Model, ModelCapabilities, RequestObject, TaskList, TaskObject};
 
-/// The name of the scheme by which callers authorize themselves.
+/// The name of the security scheme for API keys.
 const API_KEY: &str = "apiKey";
 
-/// What operations are grouped by.
+/// The groups of operations.
 #[derive(Debug, Clone, Copy)]
 enum Tag {
     Generations,
@@ -57,8 +58,8 @@ impl Tag {
     const fn description(self) -> &'static str {
         match self {
             Self::Generations => "Submit audio, and read the answer while it is made.",
-            Self::Tasks => "Ask how far tasks are and what came of them, and end them.",
-            Self::Models => "What there is to ask.",
+            Self::Tasks => "Query, list and cancel tasks.",
+            Self::Models => "The models that your key may use.",
             Self::Service => "The server itself: probes, metrics and its own description. No key is needed.",
         }
     }
@@ -69,10 +70,9 @@ impl Tag {
 pub struct Published(Unchanging);
 
 impl Published {
-    /// Makes the document, whose examples are about a model of these channels, so that they can be tried.
-    ///
+    /// Creates the document. Its examples use a model of these channels, so that a reader can try them.
     /// # Errors
-    /// Those of serde_json, which knows none for it.
+    /// Errors of serde_json, none of which can occur for this document.
     pub fn new(channels: &Channels) -> serde_json::Result<Self> {
         let (model, channel) = example_model(channels).unwrap_or(("gemini-2.5-pro", "gemini"));
         let text = document().to_json()?.replace(examples::MODEL, model).replace(examples::CHANNEL, channel);
@@ -80,9 +80,9 @@ impl Published {
     }
 }
 
-/// A model that takes audio, with its channel: the embedded one where it is served, for which nobody pays.
+/// Returns a model that takes audio, and its channel. Prefers the embedded channel, because its calls cost nothing.
 fn example_model(channels: &Channels) -> Option<(&str, &str)> {
-    // Names that stand in JSON, and in JSON within that, as they are.
+    // Names that need no escaping in JSON, nor in JSON within JSON.
     let is_plain =
         |name: &str| !name.contains(|letter: char| letter.is_control() || "\"\\{}".contains(letter));
     let models = channels.listed_models().into_iter().map(|(model, channel)| (model, &**channel));
@@ -101,7 +101,7 @@ pub(super) async fn serve(request: HttpRequest, published: web::Data<Published>)
     published.0.answer(&request)
 }
 
-/// The document.
+/// Creates the document.
 fn document() -> OpenApi {
     let paths = ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint.path, endpoint.description?())));
     let paths = paths.fold(PathsBuilder::new(), |paths, (path, item)| paths.path(path, item));
@@ -123,7 +123,7 @@ fn document() -> OpenApi {
         .build()
 }
 
-/// The guide, whose commands work as they are pasted.
+/// Returns the guide. Its commands work when they are pasted.
 fn guide() -> String {
     include_str!("openapi/guide.md").replace("{audio}", examples::AUDIO)
 }
@@ -132,7 +132,7 @@ fn components() -> ComponentsBuilder {
     let key = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("sk-...")
-        .description(Some("An API key, as `hearken keys create` or the configuration makes it."))
+        .description(Some("An API key, created by `hearken keys create` or in the configuration."))
         .build();
     let components = ComponentsBuilder::new()
         .security_scheme(API_KEY, SecurityScheme::Http(key))
@@ -154,7 +154,7 @@ fn components() -> ComponentsBuilder {
         .fold(components, |components, (name, parameter)| components.parameter(name, parameter))
 }
 
-/// The schemas of the wire types, and of the types within them.
+/// Returns the schemas of the wire types, and of the types within them.
 fn derived() -> Vec<(String, RefOr<Schema>)> {
     fn add<T: ToSchema>(all: &mut Vec<(String, RefOr<Schema>)>) {
         all.push((T::name().into_owned(), T::schema()));
@@ -173,7 +173,7 @@ fn derived() -> Vec<(String, RefOr<Schema>)> {
     all
 }
 
-/// All codes with what they say, in the order of the table in [`error`](crate::error).
+/// Returns a table of all codes with their meaning, in the order of the table in [`error`](crate::error).
 fn table_of_codes() -> String {
     let rows = ErrorCode::ALL.iter().map(|code| {
         format!("| {} | `{}` | `{}` | {} |\n", code.status(), code.kind(), code.as_str(), code.meaning())
@@ -181,7 +181,7 @@ fn table_of_codes() -> String {
     let rows: String = rows.collect();
     format!(
         "<details><summary>All codes</summary>\n\n\
-         | HTTP | `type` | `code` | says |\n|---|---|---|---|\n{rows}\n</details>\n"
+         | HTTP | `type` | `code` | meaning |\n|---|---|---|---|\n{rows}\n</details>\n"
     )
 }
 
@@ -205,12 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn a_submit_is_judged_by_what_the_document_says() {
+    fn submits_are_validated_as_the_document_describes() {
         let fields = schemas()["SubmitRequest"]["properties"].clone();
         for (name, field) in fields.as_object().unwrap() {
             let types = field["type"].as_array().cloned().unwrap_or_else(|| vec![field["type"].clone()]);
             assert_eq!(is_accepted(name, Value::Null), types.contains(&json!("null")), "{name}");
-            // One that is unknown would be ignored.
+            // An unknown field would be ignored and so accepted.
             assert!(!is_accepted(name, json!({})), "{name}");
             if let Some(most) = field["maxLength"].as_u64() {
                 let text = |length| json!("é".repeat(length as usize));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_are_submits() {
+    fn the_examples_are_valid_submits() {
         for example in [examples::submit(), examples::inline_submit()] {
             let body = BytesMut::from(example.to_string().as_str());
             assert!(Submission::parse(body, &Gate::default()).is_ok(), "{example}");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn words_on_the_wire_are_those_of_the_types_behind() {
+    fn the_documents_words_are_those_of_the_types() {
         let schemas = schemas();
         let words = |place: &Value| -> Vec<String> { serde_json::from_value(place["enum"].clone()).unwrap() };
         assert_eq!(words(&schemas["Task"]["properties"]["status"]), Status::ALL.map(Status::as_str));

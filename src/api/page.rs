@@ -1,5 +1,5 @@
-//! `GET /`: the page in the browser, and the files that it is made of (`src/page/`). No key is needed to see them;
-//! all that the page does, it does with the key of whoever signs in, by the API that everybody uses.
+//! `GET /`: the page in the browser, and its files (`src/page/`). No key is needed to load them. The page does
+//! everything with the key of the signed-in user, through the public API.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -11,13 +11,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::reply;
 use super::unchanging::Unchanging;
 
-/// Nothing but our own files, no inline script or style, no `eval`, no other origin: what a model says cannot become
-/// part of the program.
+/// Allows only the server's own files: no inline script or style, no `eval`, no other origin. So the text of a model
+/// cannot become part of the program.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data:; connect-src 'self'; media-src 'self' blob:; font-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";
 
-/// Below this the files are found.
+/// The path under which the files are served.
 pub(super) const FILES_AT: &str = "/page/";
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -27,7 +27,7 @@ const SVG: &str = "image/svg+xml";
 
 macro_rules! files {
     ($($name:literal: $content_type:ident,)*) => {
-        /// All files there are, by name.
+        /// All files, by name.
         static FILES: LazyLock<HashMap<&str, Unchanging>> = LazyLock::new(|| HashMap::from([
             $(($name, own($content_type, include_str!(concat!("../page/", $name)))),)*
         ]));

@@ -1,7 +1,8 @@
-//! The memory that request bodies may take, of all callers together: `limits.max_payload_memory_bytes`.
+//! The memory that request bodies of all callers together may take: `limits.max_payload_memory_bytes`.
 //!
-//! A body takes its share before it is read beyond its beginning, and gives it back with the last slice of it. An
-//! upload that finds no room stands still; after a time its caller is told to come back. Small bodies take no share.
+//! A body takes its share before more than its beginning is read, and gives the share back when its last slice is
+//! dropped. An upload that finds no room pauses; after a time its caller gets an error and may retry. Small bodies take
+//! no share.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::memory::Memory;
 
 pub(super) use crate::memory::Share;
 
-/// When a caller that found no room may come back.
+/// After which time a caller that found no room may retry.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The memory for request bodies; cheap to clone.
@@ -18,33 +19,33 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct PayloadMemory(Memory);
 
 impl PayloadMemory {
-    /// Makes memory of `bytes` to share out.
+    /// Creates a memory of `bytes` to share out.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(Memory::new(bytes))
     }
 
-    /// Waits for a share of this many bytes, or of all there is where that is less.
+    /// Waits for a share of this many bytes, or of the whole memory if that is less.
     ///
     /// # Errors
-    /// `queue_full` when there is no room within 20 s, or when too many uploads wait for room already.
+    /// `queue_full` if there is no room within 20 s, or if too many uploads already wait for room.
     pub async fn share(&self, bytes: usize) -> Result<Share, Failure> {
         self.0.share(bytes).await.map_err(|_| {
             Failure::new(
                 ErrorCode::QueueFull,
-                "Too many large uploads are under way already; try again shortly",
+                "Too many large uploads are running already; try again shortly",
             )
             .with_retry_after(RETRY)
         })
     }
 
-    /// Returns the bytes that are shared out, and all of them.
+    /// Returns the bytes that are shared out, and the whole memory.
     #[must_use]
     pub fn taken(&self) -> (usize, usize) {
         self.0.taken()
     }
 
-    /// Returns how many uploads stand still until there is room.
+    /// Returns how many uploads pause until there is room.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.waiting()

@@ -1,4 +1,4 @@
-//! A submit is read: its headers, and its body, which each door reads in its own way.
+//! Reads a submit: its headers, and its body, for which each API has its own parser.
 
 use std::sync::Arc;
 
@@ -13,27 +13,27 @@ use crate::audio::{AudioSource, Gate};
 use crate::error::Failure;
 use crate::task::{Fingerprint, Idempotency, IdempotencyKey, Submission, invalid_json};
 
-/// What a submit is judged by.
+/// Settings for reading submits.
 #[derive(Debug, Clone)]
 pub struct SubmitSettings {
     /// `limits.max_body_bytes`
     pub max_body_bytes: usize,
     /// `limits.max_payload_memory_bytes`
     pub memory: PayloadMemory,
-    /// `[fetch]`: which URLs may be fetched from.
+    /// `[fetch]`: checks from which URLs audio may be fetched.
     pub gate: Arc<Gate>,
-    /// How many large bodies may be parsed at once: the other requests share the cores that are left.
+    /// How many large bodies may be parsed at the same time. The other requests share the remaining cores.
     pub parsing: Arc<Semaphore>,
 }
 
-/// Bodies above this many bytes are parsed off the event loop: their requests can wait a moment, the others
+/// Bodies above this many bytes are parsed off the event loop. Their requests can wait a moment, but the other requests
 /// of this worker cannot.
 const LARGE_BODY: usize = 256 * 1024;
 
 /// Returns the client's `Idempotency-Key`, if it sent one.
 ///
 /// # Errors
-/// `invalid_param`, with the rule.
+/// `invalid_param`, with the rule that it breaks.
 pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Failure> {
     let mut values = request.headers().get_all("Idempotency-Key");
     let Some(value) = values.next() else { return Ok(None) };
@@ -43,13 +43,13 @@ pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<Idempotenc
     IdempotencyKey::parse(value.as_bytes()).map(Some)
 }
 
-/// How a door makes a submission of a body.
+/// Parses a body into a submission, in the format of one API.
 pub(super) type Parse = fn(BytesMut, &Gate) -> Result<Submission, Failure>;
 
-/// Makes a submission of a body, as `parse` says. Its audio keeps the body's share of the memory.
+/// Parses a body into a submission with `parse`. Its audio keeps the body's share of the memory.
 ///
 /// # Errors
-/// What `parse` refuses, or `invalid_json` for a body that has no [`Fingerprint`].
+/// The refusal of `parse`, or `invalid_json` for a body that has no [`Fingerprint`].
 pub(super) async fn read(
     body: Body,
     key: Option<IdempotencyKey>,
@@ -61,7 +61,7 @@ pub(super) async fn read(
     let gate = Arc::clone(&settings.gate);
     let read = move || {
         let fingerprint = key.map(|key| (key, Fingerprint::of(&bytes)));
-        // One judgement, with and without a key: whatever is accepted here has a fingerprint.
+        // The body is checked in the same way with and without a key: every accepted body has a fingerprint.
         let mut submission = parse(bytes, &gate)?;
         let idempotency = match fingerprint {
             Some((key, Ok(fingerprint))) => Some(Idempotency { key, fingerprint }),
@@ -78,19 +78,19 @@ pub(super) async fn read(
     }
     let turn = Arc::clone(&settings.parsing).acquire_owned().await.map_err(|_| Failure::internal())?;
     let read = move || {
-        // Held to the end, also when the client leaves before.
+        // Held to the end, even if the client disconnects before.
         let _turn = turn;
         read()
     };
     web::block(read).await.map_err(|_| Failure::internal())?
 }
 
-/// Lets the audio keep the share of its body, or leave the body where the audio is small.
+/// Lets the audio keep the share of its body. Small audio is copied out of the body instead.
 fn hold(submission: &mut Submission, share: Share) {
     let inline = submission.audio.iter_mut().filter_map(AudioSource::inline_mut);
     let mut files: Vec<_> = inline.map(|audio| &mut audio.bytes).collect();
     if files.iter().map(|file| file.len()).sum::<usize>() <= HELD_BYTES {
-        // A task may hold them as long as it runs: not with all of a large body around them.
+        // A task may hold them as long as it runs, so they must not keep a whole large body in memory.
         files.iter_mut().for_each(|file| **file = Bytes::copy_from_slice(file));
     } else {
         share.hold_all(files);

@@ -1,7 +1,7 @@
-//! `GET /docs`: the OpenAPI document for people, as Swagger UI shows it, without a request to anywhere else.
+//! `GET /docs`: the OpenAPI document as a page, shown by Swagger UI, without a request to another server.
 //!
-//! Swagger UI comes in the program, packed, from `utoipa-swagger-ui`; the page around it is ours, because its own one
-//! needs a looser policy and a file more.
+//! `utoipa-swagger-ui` embeds Swagger UI in the program, packed. The page around it is our own, because Swagger UI's
+//! page needs a looser policy and one more file.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use utoipa_swagger_ui::Config;
 use super::reply;
 use super::unchanging::Unchanging;
 
-/// Everything comes from this server. Icons of the style sheets are `data:`; no style or script stands in the page.
+/// Everything comes from this server. The icons of the style sheets are `data:` URLs; the page contains no style or
+/// script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -28,7 +29,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Reads them from the program.
+    /// Loads the files that are embedded in the program.
     #[must_use]
     pub fn new() -> Self {
         let own = |content_type, text: &'static str| guarded(Unchanging::new(content_type, text));
@@ -50,9 +51,9 @@ impl Default for Reference {
     }
 }
 
-/// A file of Swagger UI's.
+/// Returns a file of Swagger UI.
 fn packed(content_type: &'static str, name: &str) -> Unchanging {
-    // The configuration is for a file that is not served; a name that is unknown would show in the tests.
+    // The configuration is for a file that is not served. The tests would find an unknown name.
     let file = utoipa_swagger_ui::serve(name, Arc::new(Config::from(""))).ok().flatten();
     let bytes = match file.map(|file| file.bytes) {
         Some(Cow::Borrowed(bytes)) => Bytes::from_static(bytes),

@@ -1,5 +1,5 @@
-//! A [`Failure`] as an HTTP response, wherever it comes from: the only place that knows how. And what may be large, as
-//! JSON that holds its share of memory.
+//! Turns a [`Failure`], wherever it comes from, into an HTTP response: only this module does that. Also sends JSON that
+//! may be large and holds its share of memory.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
@@ -12,9 +12,9 @@ use crate::net::Pieces;
 use crate::secret::KeyHash;
 use crate::wire::error::{ErrorBody, HttpError};
 
-/// Tells OpenAI's SDKs whether they may repeat a call by themselves.
+/// Tells OpenAI's SDKs whether they may repeat a call automatically.
 const SHOULD_RETRY: &str = "x-should-retry";
-/// Room around the results in an answer, set aside before it is written.
+/// Bytes for the rest of an answer besides its results, reserved before it is written.
 const AROUND: usize = 1024;
 
 impl ResponseError for Failure {
@@ -24,7 +24,7 @@ impl ResponseError for Failure {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = respond(self, HttpError::of_request(self));
-        // For the metrics: a task that has failed is no request that was refused.
+        // For the metrics: a failed task is not a refused request.
         response.extensions_mut().insert(self.code);
         response
     }
@@ -34,7 +34,7 @@ impl ResponseError for Failure {
 #[must_use]
 pub(super) fn task_failed(failure: &Failure) -> HttpResponse {
     let mut response = respond(failure, HttpError::of_task(failure));
-    // A server's error is repeated by OpenAI's packages, also one that will be the same again.
+    // OpenAI's packages repeat a call after a server error, even if the error would be the same again.
     let will_be_the_same = !failure.retryable && failure.code.status() >= 500;
     if failure.may_have_cost() || will_be_the_same {
         forbid_repeat(&mut response);
@@ -48,11 +48,11 @@ pub(super) fn forbid_repeat(response: &mut HttpResponse) {
     response.headers_mut().insert(header::HeaderName::from_static(SHOULD_RETRY), never);
 }
 
-/// Answers with `value` as JSON, in which there are results of so many bytes. The answer holds its share of the memory
-/// for responses until it is sent: the one that `value` came with, or one of its own.
+/// Answers with `value` as JSON, of which `results` bytes are results. The answer holds its share of the memory for
+/// responses until it is sent: the share that `value` came with, or a new one.
 ///
 /// # Errors
-/// `queue_full` when there is no memory for it.
+/// `queue_full` if there is no memory for it.
 pub(super) async fn json(
     mut response: HttpResponseBuilder,
     value: &impl Serialize,
@@ -71,10 +71,10 @@ pub(super) async fn json(
     Ok(response.content_type(header::ContentType::json()).body(Pieces::of(bytes)))
 }
 
-/// The same bytes, which hold their share of the memory for responses until the last slice of them is gone.
+/// Returns the same bytes, which hold their share of the memory for responses until their last slice is dropped.
 ///
 /// # Errors
-/// `queue_full` when they have no share and there is no memory for them.
+/// `queue_full` if they have no share and there is no memory for them.
 pub(super) async fn held(
     bytes: Bytes,
     share: Option<Share>,
@@ -115,7 +115,7 @@ pub(super) fn not_found(request: &HttpRequest) -> HttpResponse {
     .error_response()
 }
 
-/// Answers any path at a listener for metrics alone.
+/// Answers any unknown path at a listener for metrics alone.
 pub(super) async fn only_metrics(request: HttpRequest) -> HttpResponse {
     Failure::new(
         ErrorCode::NotFound,
@@ -128,7 +128,7 @@ pub(super) async fn only_metrics(request: HttpRequest) -> HttpResponse {
     .error_response()
 }
 
-/// Answers any method that a path does not know.
+/// Answers any method that a path does not support.
 pub(super) async fn method_not_allowed(allow: &'static str) -> HttpResponse {
     let mut response =
         Failure::new(ErrorCode::MethodNotAllowed, format!("This path takes {allow} only")).error_response();

@@ -1,4 +1,4 @@
-//! Around every request: its id, one log line, its place in the metrics, and an answer even when a handler panics.
+//! Wraps every request: gives it an id, a log line and a place in the metrics, and an answer even if a handler panics.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -20,18 +20,18 @@ use crate::metrics::HttpMetrics;
 use crate::random::random_text;
 use crate::task::TaskId;
 
-/// Carries a request's id both ways.
+/// Carries a request's id in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Most characters of a path or a method that a log line shows.
 const MAX_LOGGED_CHARS: usize = 256;
 
-/// A request's id; put into its extensions before anything else looks at it.
+/// A request's id. It is put into the request's extensions before any other code runs.
 #[derive(Debug, Clone)]
 pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// The id of a request, as text.
+    /// Returns the id of a request as text.
     #[must_use]
     pub(super) fn of(request: &HttpRequest) -> String {
         let extensions = request.extensions();
@@ -40,11 +40,11 @@ impl RequestId {
     }
 }
 
-/// Put into a request's extensions by whoever knows, for its log line.
+/// The name of a request's key, for its log line. The code that recognises the key puts it into the extensions.
 #[derive(Debug, Clone)]
 pub(super) struct KeyName(pub String);
 
-/// Runs the request and tells about it: never the key, the audio or the prompt.
+/// Runs the request and logs it, but never the key, the audio or the prompt.
 ///
 /// # Errors
 /// Only when the handler panicked.
@@ -79,12 +79,12 @@ pub async fn log<B: MessageBody>(
             if let Some(metrics) = metrics {
                 measure(&metrics, &response, route.as_deref(), took);
             }
-            // A task of its own runs when this connection's has written the response: the client does not wait for
-            // the log.
+            // A separate task runs after the connection's task has written the response, so the client does not wait
+            // for the log.
             actix_web::rt::spawn(async move {
                 let method = shortened(method.as_str());
                 if path.starts_with(page::FILES_AT) {
-                    // Twenty lines for each visit would tell less than the one of the page itself.
+                    // One line for the page itself is more useful than twenty lines for its files.
                     tracing::debug!(request_id = shown, %method, path, status, ms, "request");
                     return;
                 }
@@ -115,7 +115,7 @@ pub async fn log<B: MessageBody>(
     }
 }
 
-/// Returns the front of a text that a client has chosen: a head may be as long as a hundred log lines.
+/// Returns the beginning of a text that a client has chosen, because a head may be as long as a hundred log lines.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_LOGGED_CHARS) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
@@ -129,7 +129,7 @@ fn measure<B>(metrics: &HttpMetrics, response: &ServiceResponse<B>, route: Optio
     metrics.answered(route, method, response.status().as_u16(), took, refused);
 }
 
-/// The client's own id, where it is a usable one.
+/// Returns true if the client's own id can be used.
 fn is_request_id(id: &HeaderValue) -> bool {
     let bytes = id.as_bytes();
     (1..=128).contains(&bytes.len())
@@ -141,7 +141,7 @@ fn new_request_id() -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("req"))
 }
 
-/// A handler panicked; its request is lost, so the response is made from nothing but its id.
+/// The response after a handler panicked. The request is lost, so only its id is known.
 #[derive(Debug)]
 struct Crashed(HeaderValue);
 
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_harmless_request_ids_are_taken_over() {
+    fn only_harmless_request_ids_are_accepted() {
         let ok = |text: &str| is_request_id(&HeaderValue::from_str(text).unwrap());
         assert!(ok("a") && ok("A-9._z") && ok(&"x".repeat(128)));
         assert!(!ok("") && !ok(&"x".repeat(129)) && !ok("a b") && !ok("a/b"));

@@ -1,4 +1,4 @@
-//! Where a request stands in a trace: in its caller's, or in one that begins with it. Handlers find it in the request's
+//! The place of a request in a trace: in its caller's trace, or in a new one. Handlers find it in the request's
 //! extensions.
 
 use actix_web::dev::ServiceRequest;
@@ -9,21 +9,21 @@ use actix_web::{HttpMessage, web};
 use crate::trace::{RequestFacts, RequestSpan, Traces};
 use crate::wire::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, TraceId};
 
-/// As much of a path goes into a span, in bytes: longer than any that leads somewhere.
+/// Most bytes of a path in a span. Every path that the server serves is shorter.
 const MAX_PATH_BYTES: usize = 256;
 
-/// What a listener speaks, as it knows itself; whoever sends a request can say anything. Handlers find it in the
-/// application's data.
+/// The scheme that a listener serves. It is known from the listener, because a client may claim any scheme. Handlers
+/// find it in the application's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// In the clear.
+    /// Without TLS.
     Http,
-    /// Over TLS.
+    /// With TLS.
     Https,
 }
 
 impl Scheme {
-    /// As a URL has it.
+    /// Returns the scheme as in a URL.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -33,17 +33,17 @@ impl Scheme {
     }
 }
 
-/// What is known of a request's trace when it begins.
+/// The trace of a request, as known when the request begins.
 #[derive(Debug)]
 pub(super) struct RequestTrace {
     /// The trace, for the log.
     pub id: Option<TraceId>,
-    /// Its span, where it makes one.
+    /// Its span, if it makes one.
     pub span: Option<RequestSpan>,
 }
 
 impl RequestTrace {
-    /// Finds the request's place and puts it into its extensions.
+    /// Determines the request's place in a trace and puts it into the request's extensions.
     #[must_use]
     pub(super) fn begin(request: &ServiceRequest) -> Self {
         let headers = request.headers();
@@ -57,7 +57,7 @@ impl RequestTrace {
             return Self { id: caller.map(|caller| caller.trace_id), span: None };
         };
         let place = traces.place(caller.as_ref());
-        // A path that leads nowhere is a stranger's.
+        // Unknown paths are not traced: they do not come from a client of the API.
         let span = request.match_pattern().and_then(|route| {
             traces.request(place.as_ref(), caller.as_ref(), || RequestFacts {
                 method: request.method().to_string(),

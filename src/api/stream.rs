@@ -1,4 +1,4 @@
-//! A subscription as `text/event-stream`: where it starts, and how its response is made.
+//! A subscription as `text/event-stream`: where it starts, and its response.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) async fn subscribe(
     if let Some(last) = last_event_id(&request) {
         let mark = log.mark();
         if mark.ended && last + 1 >= mark.len {
-            // Tells a browser to stop reconnecting.
+            // `204` tells a browser to stop reconnecting.
             return Ok(HttpResponse::NoContent().finish());
         }
         position = last + 1;
@@ -45,7 +45,7 @@ pub(super) async fn subscribe(
     Ok(response(&request, &subscriptions, &caller, id, log, position))
 }
 
-/// The response to `request`: a subscription that starts at `position`.
+/// Returns the response to `request`: a subscription that starts at `position`.
 #[must_use]
 pub(super) fn response(
     request: &HttpRequest,
@@ -67,7 +67,7 @@ pub(super) fn response(
     response
 }
 
-/// The head of a response that is a stream, and how its body is framed.
+/// Returns the head of a stream's response, and the framing of its body.
 fn head(request: &HttpRequest) -> (HttpResponseBuilder, Framing) {
     let framing = if request.version() < Version::HTTP_11 { Framing::UntilClose } else { Framing::Chunked };
     let no_transform = CacheDirective::Extension("no-transform".to_owned(), None);
@@ -75,12 +75,12 @@ fn head(request: &HttpRequest) -> (HttpResponseBuilder, Framing) {
     head.insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header(CacheControl(vec![CacheDirective::NoCache, no_transform]))
         .insert_header(("X-Accel-Buffering", "no"))
-        // The connection closes with the stream: readers that know no framing see its end, too.
+        // The connection closes with the stream, so that readers that do not know the framing see its end, too.
         .force_close();
     (head, framing)
 }
 
-/// `?offset=N`; 0 where there is none. A number too large for this machine is one that is never reached.
+/// Returns `?offset=N`, or 0 without it. A number too large for this machine becomes an offset that is never reached.
 fn offset(query: &str) -> Result<usize, Failure> {
     let offset = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "offset");
     let Some((_, text)) = offset else { return Ok(0) };
@@ -89,12 +89,12 @@ fn offset(query: &str) -> Result<usize, Failure> {
     })
 }
 
-/// `Last-Event-ID`; one that is no number is ignored.
+/// Returns `Last-Event-ID`. A value that is not a number is ignored.
 fn last_event_id(request: &HttpRequest) -> Option<usize> {
     number(request.headers().get("Last-Event-ID")?.to_str().ok()?.trim())
 }
 
-/// A non-negative integer; one that is too large becomes the largest that leaves room for a successor.
+/// Parses a non-negative integer. One that is too large becomes the largest that leaves room for a successor.
 fn number(text: &str) -> Option<usize> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(usize::MAX).min(usize::MAX - 1))

@@ -15,7 +15,7 @@ use crate::wire::task::TaskList;
 
 /// Longest `wait`, in seconds.
 pub(super) const MAX_WAIT: u64 = 60;
-/// Tasks on a page, when nothing is said.
+/// Default number of tasks on a page.
 pub(super) const PAGE: usize = 20;
 /// Most tasks on a page.
 pub(super) const MAX_PAGE: usize = 100;
@@ -23,7 +23,7 @@ pub(super) const MAX_PAGE: usize = 100;
 /// Handles a query.
 ///
 /// # Errors
-/// `task_not_found`, `invalid_param` for `wait`, or `queue_full` when there is no memory for the answer.
+/// `task_not_found`, `invalid_param` for `wait`, or `queue_full` if there is no memory for the answer.
 pub(super) async fn query(
     request: HttpRequest,
     caller: Caller,
@@ -43,7 +43,7 @@ pub(super) async fn query(
     json(HttpResponse::Ok(), &view, snapshot.weight(), share, tasks.responses(), caller.hash).await
 }
 
-/// Reads `?include=part,part`. Unknown parts change nothing.
+/// Reads `?include=part,part`. Unknown parts are ignored.
 fn include(query: &str) -> Include {
     let mut include = Include::default();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -62,7 +62,7 @@ fn include(query: &str) -> Include {
 /// Handles a list.
 ///
 /// # Errors
-/// `invalid_param` for `limit`, `after` or `status`, or `queue_full` when there is no memory for the answer.
+/// `invalid_param` for `limit`, `after` or `status`, or `queue_full` if there is no memory for the answer.
 pub(super) async fn list(
     request: HttpRequest,
     caller: Caller,
@@ -106,14 +106,14 @@ fn list_query(query: &str) -> Result<ListQuery, Failure> {
                     Failure::invalid_param("status", format!("status must be one of {words}"))
                 })?);
             }
-            // Other services' parameters change nothing.
+            // Parameters of other services are ignored.
             _ => {}
         }
     }
     Ok(wanted)
 }
 
-/// Digits and nothing else.
+/// Parses a number of digits only.
 fn whole_number<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
@@ -121,7 +121,7 @@ fn whole_number<T: FromStr>(text: &str) -> Option<T> {
 /// Handles a cancel.
 ///
 /// # Errors
-/// `task_not_found`, or `queue_full` when there is no memory for the answer.
+/// `task_not_found`, or `queue_full` if there is no memory for the answer.
 pub(super) async fn cancel(
     request: HttpRequest,
     caller: Caller,
@@ -133,7 +133,7 @@ pub(super) async fn cancel(
         .await
 }
 
-/// Reads the task's id in the path, which the log names from then on. What is no id is no task.
+/// Reads the task's id in the path, and names it in the log. A path without a valid id names no task.
 ///
 /// # Errors
 /// `task_not_found`.
@@ -144,7 +144,7 @@ pub(super) fn task_id(request: &HttpRequest) -> Result<TaskId, Failure> {
     Ok(id)
 }
 
-/// `?wait=N`; other parameters are other services' and change nothing.
+/// Reads `?wait=N`. Parameters of other services are ignored.
 fn wait(query: &str) -> Result<Option<Duration>, Failure> {
     let wait = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "wait");
     let Some((_, text)) = wait else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! What stays the same as long as the server runs, as a response: whole, or `304` for who has it already.
+//! Content that does not change while the server runs, as a response: whole, or `304` if the client has it already.
 
 use std::io::Read;
 use std::sync::{Arc, OnceLock};
@@ -14,42 +14,43 @@ use sha2::{Digest, Sha256};
 use crate::error::Failure;
 use crate::net::Pieces;
 
-/// Content with the name of its version.
+/// Content with its version.
 #[derive(Debug, Clone)]
 pub(super) struct Unchanging {
     content_type: &'static str,
     bytes: Bytes,
-    /// Of packed content: the same unpacked, once a client has asked for it. `None` inside: it cannot be unpacked.
+    /// For packed content: the unpacked content, once a client has requested it. The inner `None` means that it cannot
+    /// be unpacked.
     unpacked: Option<Arc<OnceLock<Option<Bytes>>>>,
     tag: EntityTag,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Unchanging {
-    /// Content of this type.
+    /// Creates content of this type.
     #[must_use]
     pub(super) fn new(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        // Half of the digest tells as many versions apart as there will ever be.
+        // Half of the digest is enough to tell all versions apart.
         let name = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self { content_type, bytes, unpacked: None, tag: EntityTag::new_weak(name), headers: Vec::new() }
     }
 
-    /// Content that is at hand packed by gzip. It is sent so. For the clients that take no gzip it is unpacked, once, and
-    /// what all of them are sent is the same memory.
+    /// Creates content that is packed with gzip and sent as it is. For clients that do not accept gzip it is unpacked
+    /// once, and all of them share the same memory.
     #[must_use]
     pub(super) fn packed(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         Self { unpacked: Some(Arc::default()), ..Self::new(content_type, bytes) }
     }
 
-    /// The same with another header.
+    /// Adds a header to each response.
     #[must_use]
     pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
-    /// The response to a GET or HEAD.
+    /// Returns the response to a GET or HEAD.
     #[must_use]
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         if self.is_known_to(request) {
@@ -70,7 +71,7 @@ impl Unchanging {
 
     fn is_known_to(&self, request: &HttpRequest) -> bool {
         match IfNoneMatch::parse(request) {
-            // Without the header there is a list of none.
+            // Without the header the list of tags is empty.
             Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&self.tag)),
             Ok(IfNoneMatch::Any) => true,
             Err(_) => false,
@@ -79,7 +80,7 @@ impl Unchanging {
 
     fn head(&self, mut response: HttpResponseBuilder) -> HttpResponseBuilder {
         response
-            // It is asked for again each time, which costs a `304`: an update of the server shows at once.
+            // Clients check for a new version each time, which costs a `304`. So an update of the server shows at once.
             .insert_header((header::CACHE_CONTROL, "no-cache"))
             .insert_header((header::ETAG, self.tag.to_string()))
             .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));

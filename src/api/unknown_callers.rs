@@ -1,5 +1,5 @@
-//! Log lines of requests without a known key: few a second for the whole server, so that a caller without a key cannot
-//! fill a disk or hide what others do.
+//! Limits the log lines of requests without a known key to a few per second for the whole server. A caller without a
+//! key can then neither fill a disk nor hide the requests of others.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use actix_web::rt;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// Most lines a second, of all callers without a known key together.
+/// Most lines per second of all callers without a known key together.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
-/// How long requests that are not logged are counted before one line tells of them.
+/// How long requests that are not logged are counted before one line reports their number.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// Decides which requests without a known key are logged; cheap to clone.
@@ -25,14 +25,15 @@ struct State {
 }
 
 impl UnknownCallers {
-    /// Makes the limit for one server.
+    /// Creates the limit for one server.
     #[must_use]
     pub fn new() -> Self {
         let lines = RateLimiter::direct(Quota::per_second(LINES_PER_SECOND));
         Self(Arc::new(State { lines, skipped: AtomicU64::new(0) }))
     }
 
-    /// Returns true if the request is to be logged. If not, one line tells of it and the others within a second.
+    /// Returns true if the request is to be logged. If not, one line within a second reports the number of such
+    /// requests.
     #[must_use]
     pub fn may_log(&self) -> bool {
         if self.0.lines.check().is_ok() {

@@ -1,20 +1,20 @@
-//! The keys of `[limits]` that bound request bodies.
+//! The keys of `[limits]` that limit request bodies.
 
 use serde::Deserialize;
 
 use crate::setting::{Keys, Problem, Section};
 
-/// The bounds of request bodies.
+/// Limits of request bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadLimits {
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// Most memory for the bodies of uploads under way, of all callers together, in bytes; a single larger body passes
-    /// it, alone.
+    /// Most memory for the bodies of all uploads that are running, in bytes. A single larger body is still received, on
+    /// its own.
     pub max_payload_memory_bytes: usize,
 }
 
-/// Those keys of `[limits]`, as they may be written.
+/// The same keys of `[limits]` as they appear in the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UploadKeys {
@@ -27,10 +27,10 @@ impl Keys for UploadKeys {
 }
 
 impl UploadKeys {
-    /// Checks the keys; what is wrong without being fatal becomes a warning.
+    /// Checks the keys. A questionable but usable value adds a warning.
     ///
     /// # Errors
-    /// [`Problem`] with the first value that is wrong.
+    /// [`Problem`] with the first value that is not valid.
     pub fn checked(self, at: &Section<'_>, warnings: &mut Vec<String>) -> Result<UploadLimits, Problem> {
         let max_body_bytes = at.at_least_one("max_body_bytes", self.max_body_bytes, 29_360_128)?;
         let max_payload_memory_bytes =
@@ -38,7 +38,7 @@ impl UploadKeys {
         if max_payload_memory_bytes < max_body_bytes {
             warnings.push(format!(
                 "limits.max_payload_memory_bytes, {max_payload_memory_bytes}, is less than limits.max_body_bytes, \
-                 {max_body_bytes}: a body that is larger is received, alone, and passes it"
+                 {max_body_bytes}: a larger body is still received, on its own, and exceeds the limit"
             ));
         }
         Ok(UploadLimits { max_body_bytes, max_payload_memory_bytes })

@@ -1,4 +1,4 @@
-//! Examples of the document, made of the types that are really sent.
+//! Examples of the document, made from the types that the server sends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use crate::wire::task::TaskList;
 
 /// The task of all examples.
 pub(super) const TASK_ID: &str = "task-llm-1776874565-yq3szvcu";
-/// Stands for a model that the server serves, until the document is published.
+/// Placeholder for a model that the server serves. It is replaced when the document is published.
 pub(super) const MODEL: &str = "{model}";
-/// Stands for the name of its channel.
+/// Placeholder for the name of its channel.
 pub(super) const CHANNEL: &str = "{channel}";
 const CREATED: u64 = 1_776_874_565;
 const TEXTS: [&str; 2] = ["Nothing ", "is lost."];
 
-/// A submit that is answered at once and read as a stream.
+/// Returns a submit that is answered at once and read as a stream.
 pub(super) fn submit() -> Value {
     json!({
         "model": MODEL,
@@ -40,7 +40,7 @@ pub(super) fn submit() -> Value {
 pub(super) const AUDIO: &str =
     "data:audio/wav;base64,UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICAgICAgICAgICA";
 
-/// A submit whose audio is inside, and which waits for the answer.
+/// Returns a submit that contains its audio and waits for the answer.
 pub(super) fn inline_submit() -> Value {
     json!({
         "model": MODEL,
@@ -49,17 +49,17 @@ pub(super) fn inline_submit() -> Value {
     })
 }
 
-/// A task that was just accepted.
+/// Returns a task that was just accepted.
 pub(super) fn pending() -> Value {
     json!(snapshot(State::Pending).object())
 }
 
-/// A task that was answered.
+/// Returns a completed task.
 pub(super) fn completed() -> Value {
     json!(snapshot(answered(&[])).object())
 }
 
-/// The same with what `include` adds.
+/// Returns the completed task with all parts that `include` adds.
 pub(super) fn completed_with_details() -> Value {
     let sound = Sound::new(Container::Mp3, 1_966_080, Some(Duration::from_millis(122_880)));
     let audio =
@@ -74,23 +74,23 @@ pub(super) fn completed_with_details() -> Value {
     json!(snapshot(answered(&segments.collect::<Vec<_>>())).view(include, Some(&request)))
 }
 
-/// A task that failed.
+/// Returns a failed task.
 pub(super) fn failed() -> Value {
     let failure = Failure::new(ErrorCode::UpstreamTimeout, ErrorCode::UpstreamTimeout.meaning());
     json!(snapshot(State::Failed { failure, progress: 0 }).object())
 }
 
-/// A page of tasks.
+/// Returns a page of tasks.
 pub(super) fn page() -> Value {
     json!(TaskList::new(vec![snapshot(State::Pending).object()], true))
 }
 
-/// A whole answer.
+/// Returns a whole answer.
 pub(super) fn completion() -> Value {
     json!(answer(&[]).chat())
 }
 
-/// What a subscriber reads.
+/// Returns the text that a subscriber reads.
 pub(super) fn stream() -> String {
     let head = Arc::new(head());
     let encoder = Encoder::new(Format::Tasks, Some(Arc::clone(&head)));
@@ -101,13 +101,13 @@ pub(super) fn stream() -> String {
     format!(": keep-alive\nretry: 2000\n{}", String::from_utf8_lossy(&all.concat()))
 }
 
-/// Each kind of frame by itself: its name, when it comes, and its fields.
+/// Returns each kind of frame: its name, when it comes, and its fields.
 pub(super) fn frames() -> [(&'static str, &'static str, Value); 3] {
     let text = json!(Chunk::delta(&head(), Delta::content(TEXTS[0]))).to_string();
     let failure = Failure::new(ErrorCode::UpstreamTimeout, ErrorCode::UpstreamTimeout.meaning());
     let failed = json!(ErrorBody { error: TaskError::from(&failure) }).to_string();
     [
-        ("chunk", "A piece of the answer", json!({ "event": "chunk", "id": "1", "data": text })),
+        ("chunk", "A part of the answer", json!({ "event": "chunk", "id": "1", "data": text })),
         ("done", "The end of a completed task", json!({ "event": "done", "id": "4", "data": "[DONE]" })),
         ("error", "The end of a failed task", json!({ "event": "error", "id": "2", "data": failed })),
     ]
@@ -120,7 +120,7 @@ fn snapshot(state: State) -> Snapshot {
     timeline.attempt(CHANNEL, at(500));
     timeline.first_answered = Some(at(1_900));
     timeline.end("completed", at(2_750));
-    // The id is well-formed; were it not, any other one would do for an example.
+    // The id is valid. If it were not, any other one would do as an example.
     let id = TASK_ID.parse().unwrap_or_else(|_| crate::task::TaskId::generate(CREATED));
     Snapshot { id, model: MODEL.to_owned(), created: CREATED, stream: true, state, timeline }
 }

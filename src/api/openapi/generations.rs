@@ -1,4 +1,4 @@
-//! Submit and stream in the document.
+//! The operations submit and stream in the document.
 
 use serde_json::json;
 use utoipa::openapi::example::ExampleBuilder;
@@ -25,21 +25,22 @@ use crate::wire::schema::words;
 const EVENT_STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
 
-/// What every `audio_url` begins with; the whole rule is no regular expression.
+/// The beginning of every valid `audio_url`. A regular expression cannot express the whole rule.
 const AUDIO_URL: &str = r"^(?:[Hh][Tt][Tt][Pp][Ss]?://[^/\s]|[Dd][Aa][Tt][Aa]:[^,]*;[Bb][Aa][Ss][Ee]64\s*,)";
 
 /// `POST /v1/llm/generations`
 pub(crate) fn submit() -> PathItem {
-    let description = "Asks a model about audio. `sync` and `stream` say how the answer comes:\n\n\
+    let description = "Asks a model about audio. `sync` and `stream` choose how the answer comes:\n\n\
         | `sync` | `stream` | the reply |\n|---|---|---|\n\
-        | false | false | the task, at once; ask for it at `GET /v1/tasks/{task_id}` |\n\
+        | false | false | the task, at once; query it at `GET /v1/tasks/{task_id}` |\n\
         | false | true | the same, and its chunks can be subscribed to at `stream.url` |\n\
-        | true | false | the ChatCompletion, when the task has ended; a caller who goes away cancels the task |\n\
-        | true | true | the stream of chunks; a caller who goes away can come back to `stream.url` |\n\n\
-        The audio is judged by its bytes: wav, mp3, aiff, aac, ogg, flac and m4a are known. A synchronous call fails \
-        with the status of its task's error, as long as nothing of the answer was sent.";
-    let key = "Makes the submit repeatable: for a day the same key with the same body is answered with the first \
-        task as it is now, and starts nothing. 1 to 255 printable ASCII characters, bare or in quotation marks.";
+        | true | false | the ChatCompletion, when the task has ended; a caller that disconnects cancels it |\n\
+        | true | true | the stream of chunks; after a disconnect it can be resumed at `stream.url` |\n\n\
+        The format is recognised from the bytes: wav, mp3, aiff, aac, ogg, flac or m4a. A synchronous call fails \
+        with the status of its task's error, unless part of the answer was sent before.";
+    let key = "Makes the submit repeatable: for a day a repeat with the same key and the same body returns the first \
+        task in its current state, and starts no new one. 1 to 255 printable ASCII characters, bare or in quotation \
+        marks.";
     let body =
         ContentBuilder::new().schema(Some(Ref::from_schema_name("SubmitRequest"))).examples_from_iter([
             (
@@ -49,7 +50,7 @@ pub(crate) fn submit() -> PathItem {
             (
                 "inline",
                 ExampleBuilder::new()
-                    .summary("Inline audio, answered when all is said")
+                    .summary("Inline audio, answered when the task has ended")
                     .value(Some(examples::inline_submit())),
             ),
         ]);
@@ -60,7 +61,7 @@ pub(crate) fn submit() -> PathItem {
             RequestBodyBuilder::new().required(Some(Required::True)).content(JSON, body.build()).build(),
         ))
         .response("200", answer());
-    // Whatever may become of a task may be the reply of a synchronous call.
+    // A synchronous call may return any error that its task may have.
     let codes = ErrorCode::ALL.iter().copied().filter(|code| {
         !matches!(code, ErrorCode::NotFound | ErrorCode::MethodNotAllowed | ErrorCode::StreamNotEnabled)
     });
@@ -83,7 +84,7 @@ fn answer() -> ResponseBuilder {
         ),
     ]);
     let description =
-        "Asynchronous: the task, durable, with `Location`. Synchronous: the answer, whole or as a stream.";
+        "Asynchronous: the durable task, with `Location`. Synchronous: the answer, whole or as a stream.";
     let headers =
         ["X-Task-Id", "Location", "Idempotent-Replayed", "Cache-Control.stream", "X-Accel-Buffering.stream"];
     ["getTask", "streamGeneration", "cancelTask"]
@@ -95,7 +96,7 @@ fn answer() -> ResponseBuilder {
         .content(EVENT_STREAM, frames())
 }
 
-/// What can be done next with the task of an asynchronous submit.
+/// Links the task of an asynchronous submit to a next operation.
 fn of_this_task(operation: &str) -> Link {
     LinkBuilder::new().operation_id(operation).parameter("task_id", "$response.header.X-Task-Id").build()
 }
@@ -104,12 +105,12 @@ fn of_this_task(operation: &str) -> Link {
 pub(crate) fn stream() -> PathItem {
     let description = "The frames of a task that was submitted with `\"stream\": true`, before, during and after its \
         run, for any number of subscribers. The response begins at once and ends after the frame `done` or `error`; a \
-        comment line keeps the connection alive while there is nothing to say.";
+        comment line keeps the connection alive while there is no data.";
     let description = format!("{description}\n\n```\n{}```", examples::stream());
-    let offset = "Starts at this chunk. One that is not reached yet is waited for; on an ended task it brings the \
-        terminal frame alone.";
-    let last = "The `id` of the last frame that was read, as a browser's `EventSource` sends it: the stream goes on \
-        behind it. It wins over `offset`; one that is no number is ignored.";
+    let offset = "Starts at this chunk. If it does not exist yet, the response waits for it; on an ended task the \
+        response is only the terminal frame.";
+    let last = "The `id` of the last frame that was read, as a browser's `EventSource` sends it: the stream continues \
+        after it. It wins over `offset`; a value that is not a number is ignored.";
     let operation =
         operation("streamGeneration", Tag::Generations.name(), "Subscribe to chunks", &description)
             .parameter_ref(task_id())
@@ -139,7 +140,7 @@ pub(crate) fn stream() -> PathItem {
     PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes)))
 }
 
-/// OpenAPI 3.1 has no words for the items of an event stream; what tools agree on is the schema of one event.
+/// OpenAPI 3.1 cannot describe the items of an event stream. Tools agree on the schema of one event.
 fn frames() -> Content {
     ContentBuilder::new()
         .schema(Some(Ref::from_schema_name("StreamFrame")))
@@ -151,12 +152,11 @@ fn frames() -> Content {
         .build()
 }
 
-/// One frame of a stream.
+/// Returns the schema of one frame of a stream.
 pub(super) fn frame() -> Schema {
     let frame = |event: &'static str, description: &str, data: ObjectBuilder| {
         let id = text().pattern(Some("^[0-9]+$")).description(Some("The number of the chunk, from 0 on."));
-        let retry =
-            whole_number(0).description(Some("Milliseconds; rides in the first frame of a response."));
+        let retry = whole_number(0).description(Some("Milliseconds; only in the first frame of a response."));
         let frame = ObjectBuilder::new()
             .description(Some(description))
             .property("event", words([event]))
@@ -168,28 +168,28 @@ pub(super) fn frame() -> Schema {
     let json =
         |schema: &str| text().content_media_type(JSON).content_schema(Some(Ref::from_schema_name(schema)));
     OneOfBuilder::new()
-        .description(Some("One event of a stream; nothing but these three is ever sent."))
-        .item(frame("chunk", "A piece of the answer.", json("ChatCompletionChunk")))
+        .description(Some("One event of a stream. Only these three are ever sent."))
+        .item(frame("chunk", "A part of the answer.", json("ChatCompletionChunk")))
         .item(frame("done", "The end of a completed task.", words(["[DONE]"]).into()))
         .item(frame("error", "The end of a failed task.", json("FailedTask")))
         .build()
         .into()
 }
 
-/// The data of an `error` frame.
+/// Returns the schema of the data of an `error` frame.
 pub(super) fn failed_task() -> Object {
     ObjectBuilder::new()
-        .description(Some("What an `error` frame tells: the error of the task."))
+        .description(Some("The data of an `error` frame: the task's error."))
         .property("error", Ref::from_schema_name("TaskError"))
         .required("error")
         .build()
 }
 
-/// The body of a submit, by the constants that judge it.
+/// Returns the schema of a submit's body, with the constants that validate it.
 pub(super) fn submit_request() -> Object {
     let or_null = |kind| ObjectBuilder::new().schema_type(SchemaType::from_iter([kind, Type::Null]));
-    // The keyword `default` would make a field required in the types of some generators (openapi-typescript); the
-    // descriptions tell what holds instead.
+    // The keyword `default` would make a field required in the types of some generators (openapi-typescript), so the
+    // descriptions name the default instead.
     let flag = |description: &str| {
         or_null(Type::Boolean).description(Some(format!("{description} Without it: `false`.")))
     };
@@ -198,7 +198,7 @@ pub(super) fn submit_request() -> Object {
         .property(
             "model",
             text()
-                .description(Some("Served by a channel; `GET /v1/models` lists what there is."))
+                .description(Some("Served by a channel; `GET /v1/models` lists the models."))
                 .min_length(Some(1))
                 .max_length(Some(MAX_MODEL_CHARACTERS)),
         )
@@ -217,7 +217,7 @@ pub(super) fn submit_request() -> Object {
         .property(
             "prompt",
             or_null(Type::String)
-                .description(Some(format!("What is asked. Without it: `{DEFAULT_PROMPT}`.")))
+                .description(Some(format!("What to do with the audio. Without it: `{DEFAULT_PROMPT}`.")))
                 .min_length(Some(1))
                 .max_length(Some(MAX_PROMPT_CHARACTERS)),
         )
@@ -240,9 +240,9 @@ pub(super) fn submit_request() -> Object {
         .property(
             "system_prompt",
             or_null(Type::String)
-                .description(Some("Instructions that stand above the prompt."))
+                .description(Some("Instructions that come before the prompt."))
                 .max_length(Some(MAX_SYSTEM_PROMPT_CHARACTERS)),
         )
-        .property("reasoning", flag("If true, the answer includes the model's reasoning, where it gives any."))
+        .property("reasoning", flag("If true, the answer includes the model's reasoning, if it gives any."))
         .build()
 }

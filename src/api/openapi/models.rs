@@ -14,7 +14,7 @@ pub(crate) fn with_capabilities() -> PathItem {
     let operation = operation(
         "listModelCapabilities",
         Tag::Models.name(),
-        "List models with what they take in",
+        "List models with their capabilities",
         "The models that your key may use. Models that a channel serves by a glob are not listed.",
     )
     .response(

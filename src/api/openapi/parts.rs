@@ -1,4 +1,4 @@
-//! What the operations of the document share: parameters, headers, and how refusals are told.
+//! Parts that the operations of the document share: parameters, headers and error responses.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,13 @@ use crate::wire::trace_context::{TRACEPARENT, TRACESTATE};
 const JSON: &str = "application/json";
 const REQUEST_ID: &str = "X-Request-Id";
 
-/// What may go wrong for everybody who sends a key.
+/// Failures of every operation that needs a key.
 pub(super) const KEYED: [ErrorCode; 2] = [ErrorCode::InvalidApiKey, ErrorCode::InternalError];
 
 /// The failures of every operation that needs the store.
 pub(super) const STORED: [ErrorCode; 2] = [ErrorCode::StorageFull, ErrorCode::StorageUnavailable];
 
-/// An operation with what all of them have.
+/// Starts an operation with the parts that all operations have.
 pub(super) fn operation(id: &str, tag: &str, summary: &str, description: &str) -> OperationBuilder {
     OperationBuilder::new()
         .operation_id(Some(id))
@@ -36,26 +36,26 @@ pub(super) fn operation(id: &str, tag: &str, summary: &str, description: &str) -
         .parameter_ref(Ref::new(format!("#/components/parameters/{REQUEST_ID}")))
 }
 
-/// The same for nobody in particular: no key is needed.
+/// Starts an operation that needs no key.
 pub(super) fn open_operation(id: &str, tag: &str, summary: &str, description: &str) -> OperationBuilder {
     let description = format!("{description} `HEAD` is answered as well, without the body.");
     operation(id, tag, summary, &description).securities(Some([]))
 }
 
-/// The same in its caller's trace; `what` belongs to that.
+/// Adds the headers of the caller's trace. `what` names what belongs to that trace.
 pub(super) fn traced(operation: OperationBuilder, what: &str) -> OperationBuilder {
-    let parent = format!("W3C Trace Context: {what} to this trace. One that is malformed is ignored.");
+    let parent = format!("W3C Trace Context: {what} to this trace. A malformed value is ignored.");
     operation.parameter(header_parameter(TRACEPARENT, &parent, text())).parameter(header_parameter(
         TRACESTATE,
-        "What belongs to `traceparent`.",
+        "Additional data for `traceparent`.",
         text(),
     ))
 }
 
-/// The parameters that operations refer to.
+/// Returns the parameters that operations refer to.
 pub(super) fn shared_parameters() -> [(&'static str, Parameter); 2] {
-    let request_id = "Yours to choose, 1 to 128 of `A-Za-z0-9._-`: it comes back with the response and stands in \
-                      the server's log. In place of any other one the server makes its own.";
+    let request_id = "An id of your choice, 1 to 128 of `A-Za-z0-9._-`. The response and the server's log carry \
+                      it. If it is missing or invalid, the server makes its own.";
     [
         (REQUEST_ID, header_parameter(REQUEST_ID, request_id, text()).build()),
         (
@@ -72,12 +72,12 @@ pub(super) fn shared_parameters() -> [(&'static str, Parameter); 2] {
     ]
 }
 
-/// The id in the path, as every operation on one task takes it.
+/// Refers to the task id in the path, which every operation on one task takes.
 pub(super) fn task_id() -> Ref {
     Ref::new("#/components/parameters/task_id")
 }
 
-/// An optional query parameter.
+/// Returns an optional query parameter.
 pub(super) fn query_parameter(
     name: &str,
     description: &str,
@@ -91,7 +91,7 @@ pub(super) fn query_parameter(
         .schema(Some(schema))
 }
 
-/// An optional request header.
+/// Returns an optional request header.
 pub(super) fn header_parameter(
     name: &str,
     description: &str,
@@ -100,20 +100,20 @@ pub(super) fn header_parameter(
     query_parameter(name, description, schema).parameter_in(ParameterIn::Header)
 }
 
-/// Any text.
+/// Returns the schema of any text.
 pub(super) fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
-/// A whole number of at least this.
+/// Returns the schema of a whole number of at least `least`.
 pub(super) fn whole_number(least: usize) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(least))
 }
 
-/// The headers that responses refer to. What follows a dot tells apart those of one name.
+/// Returns the headers that responses refer to. A suffix after a dot tells headers of the same name apart.
 pub(super) fn shared_headers() -> [(&'static str, Header); 17] {
     let always = |description: &str, schema: ObjectBuilder| {
-        // utoipa knows no `required` of headers; an extension is written as it is called.
+        // utoipa has no `required` for headers. An extension is written under its own name, so it takes its place.
         let required = Extensions::from_iter([("required", true)]);
         optional(description, schema).extensions(Some(required)).build()
     };
@@ -129,43 +129,49 @@ pub(super) fn shared_headers() -> [(&'static str, Header); 17] {
         ),
         (
             "Location",
-            optional("The path of the task of an asynchronous submit.", text().format(Some(uri_reference))).build(),
+            optional("The path of the task of an asynchronous submit.", text().format(Some(uri_reference)))
+                .build(),
         ),
         ("X-Task-Id", always("The `id` of the task.", text())),
         (
             "X-Task-Id.failed",
-            optional("The `id` of the task of a synchronous call, where it is the task that failed.", text()).build(),
+            optional("The `id` of the task of a synchronous call, if the task failed.", text()).build(),
         ),
         (
             "Idempotent-Replayed",
-            optional("The reply is about the task of an earlier submit with this key.", only("true")).build(),
+            optional("Sent if the reply is about the task of an earlier submit with this key.", only("true"))
+                .build(),
         ),
         (
             "Retry-After",
-            optional("When a repeat makes sense, in seconds.", whole_number(1).maximum(Some(86_400))).build(),
+            optional("Seconds after which a repeat may succeed.", whole_number(1).maximum(Some(86_400)))
+                .build(),
         ),
         (
             "x-should-retry",
             optional(
-                "`false` where a repeat may pay for the same work again, or will fail again. OpenAI's packages \
-                 heed it.",
+                "`false` if a repeat may pay for the same work again, or will fail again. OpenAI's packages \
+                 respect it.",
                 only("false"),
             )
             .build(),
         ),
         ("WWW-Authenticate", always("How to authorize.", only("Bearer"))),
-        ("Cache-Control", always("What caches may do with it.", text())),
-        ("Cache-Control.stream", optional("Of a stream: what caches may do with it.", text()).build()),
-        ("X-Accel-Buffering", always("Tells nginx to pass on what comes as it comes.", only("no"))),
+        ("Cache-Control", always("What caches may do with the response.", text())),
+        ("Cache-Control.stream", optional("For a stream: what caches may do with it.", text()).build()),
+        ("X-Accel-Buffering", always("Tells nginx not to buffer the response.", only("no"))),
         (
             "X-Accel-Buffering.stream",
-            optional("Of a stream: tells nginx to pass on what comes as it comes.", only("no")).build(),
+            optional("For a stream: tells nginx not to buffer it.", only("no")).build(),
         ),
-        ("Content-Security-Policy", always("What the page may load: nothing from elsewhere.", text())),
-        ("X-Content-Type-Options", always("It is what its type says.", only("nosniff"))),
-        ("Referrer-Policy", always("What other sites learn of the page: nothing.", only("no-referrer"))),
-        ("Permissions-Policy", always("The page may ask for the microphone.", text())),
-        ("ETag", always("Names this version of the content, for `If-None-Match`.", text())),
+        ("Content-Security-Policy", always("What the page may load: nothing from other origins.", text())),
+        ("X-Content-Type-Options", always("Tells browsers not to guess another type.", only("nosniff"))),
+        (
+            "Referrer-Policy",
+            always("Browsers do not send the page's address to other sites.", only("no-referrer")),
+        ),
+        ("Permissions-Policy", always("The page may request the microphone.", text())),
+        ("ETag", always("The version of the content, for `If-None-Match`.", text())),
     ]
 }
 
@@ -173,7 +179,7 @@ fn optional(description: &str, schema: ObjectBuilder) -> HeaderBuilder {
     HeaderBuilder::new().description(Some(description)).schema(Some(schema))
 }
 
-/// A response with these shared headers, beside those that every response has.
+/// Returns a response with these shared headers, in addition to those that every response has.
 pub(super) fn response(description: &str, headers: &[&str]) -> ResponseBuilder {
     headers.iter().chain(&[REQUEST_ID]).fold(
         ResponseBuilder::new().description(description),
@@ -184,17 +190,17 @@ pub(super) fn response(description: &str, headers: &[&str]) -> ResponseBuilder {
     )
 }
 
-/// JSON of a schema, with an example.
+/// Returns JSON content of a schema, with an example.
 pub(super) fn json_of(schema: &str, example: Value) -> (&'static str, Content) {
     (JSON, ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).example(Some(example)).build())
 }
 
-/// Adds a response with JSON.
+/// Returns the response with JSON content.
 pub(super) fn json_response(response: ResponseBuilder, (mime, content): (&str, Content)) -> Response {
     response.content(mime, content).build()
 }
 
-/// Adds a response for each status that these codes have, and says in it which of them it may be.
+/// Adds a response for each status that these codes have. Its description lists the codes.
 pub(super) fn failing(
     operation: OperationBuilder,
     codes: impl IntoIterator<Item = ErrorCode>,
@@ -202,7 +208,7 @@ pub(super) fn failing(
     failing_with(operation, codes, |_| &[])
 }
 
-/// The same, with more headers by status.
+/// Adds the error responses, with more headers by status.
 pub(super) fn failing_with(
     operation: OperationBuilder,
     codes: impl IntoIterator<Item = ErrorCode>,
@@ -219,7 +225,7 @@ pub(super) fn failing_with(
     })
 }
 
-/// What an example of `invalid_param` names: the operation's first query parameter, or a field of its body.
+/// Returns the name for `param` in an example of `invalid_param`: the first query parameter, or a field of the body.
 fn first_param(operation: &Operation) -> String {
     let mut of_query = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
         RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(&parameter.name),
@@ -249,7 +255,7 @@ fn refusal(status: u16, codes: &[ErrorCode], param: &str, more_headers: &[&str])
     json_response(response(&description, &headers), (JSON, content))
 }
 
-/// What an error looks like.
+/// Returns an example of an error.
 fn error(code: ErrorCode, param: &str) -> Value {
     let mut failure = Failure::new(code, code.meaning());
     if code == ErrorCode::InvalidParam {

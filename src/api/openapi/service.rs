@@ -1,4 +1,4 @@
-//! The document's words about the service itself: probes, metrics, the document, the reference page.
+//! The operations of the service itself in the document: probes, metrics, the document, the reference page.
 
 use serde_json::json;
 use utoipa::openapi::ContentBuilder;
@@ -12,24 +12,32 @@ use crate::error::ErrorCode;
 
 /// `/healthz`
 pub(crate) fn alive() -> PathItem {
-    probe("checkHealth", "Is it alive?", "The process answers.", "ok", &[])
+    probe(
+        "checkHealth",
+        "Check that the server is alive",
+        "Any answer shows that the process runs.",
+        "ok",
+        &[],
+    )
 }
 
 /// `/readyz`
 pub(crate) fn ready() -> PathItem {
     probe(
         "checkReadiness",
-        "Does it accept work?",
-        "503 while it drains, or its store is down: the disk is full, does not answer, or the data directory is not as it \
-         was.",
+        "Check that the server accepts tasks",
+        "503 while it drains or its store is down: the disk is full, does not answer, or the data directory was \
+         changed.",
         "ready",
         &[ErrorCode::ShuttingDown, ErrorCode::StorageFull, ErrorCode::StorageUnavailable],
     )
 }
 
 fn probe(id: &str, summary: &str, description: &str, word: &str, codes: &[ErrorCode]) -> PathItem {
-    let operation = open_operation(id, Tag::Service.name(), summary, description)
-        .response("200", json_response(response("Yes.", &[]), json_of("Health", json!({ "status": word }))));
+    let operation = open_operation(id, Tag::Service.name(), summary, description).response(
+        "200",
+        json_response(response("The check succeeds.", &[]), json_of("Health", json!({ "status": word }))),
+    );
     PathItem::new(
         HttpMethod::Get,
         failing(operation, codes.iter().copied().chain([ErrorCode::InternalError])),
@@ -41,8 +49,8 @@ pub(crate) fn metrics() -> PathItem {
     let operation = open_operation(
         "getMetrics",
         Tag::Service.name(),
-        "What is counted and measured",
-        "For Prometheus, in its text format. It is here where the configuration says `metrics.listen = \"main\"`; \
+        "Read the metrics",
+        "For Prometheus, in its text format. Served here if the configuration has `metrics.listen = \"main\"`; \
          otherwise this is 404, and a listener of its own may serve it.",
     );
     let sample = "# HELP hearken_tasks_submitted_total Tasks that were accepted.\n\
@@ -50,7 +58,7 @@ pub(crate) fn metrics() -> PathItem {
     let example = ExampleBuilder::new().summary("A part of it").value(Some(json!(sample))).build();
     let content = ContentBuilder::new().schema(Some(text())).examples_from_iter([("part", example)]).build();
     let operation = operation
-        .response("200", response("All metrics of this moment.", &[]).content("text/plain", content));
+        .response("200", response("All metrics at this moment.", &[]).content("text/plain", content));
     PathItem::new(HttpMethod::Get, failing(operation, [ErrorCode::NotFound, ErrorCode::InternalError]))
 }
 
@@ -60,7 +68,7 @@ pub(crate) fn page() -> PathItem {
         "getPage",
         Tag::Service.name(),
         "The page in the browser",
-        "Submit audio and watch the answer arrive; it asks for an API key and loads nothing from anywhere else.",
+        "Submit audio and watch the answer arrive; it asks for an API key and loads nothing from other origins.",
     );
     cached(
         operation,
@@ -87,20 +95,20 @@ pub(crate) fn reference() -> PathItem {
         "getReference",
         Tag::Service.name(),
         "The reference page",
-        "This document for people, to read and to try. It loads nothing from anywhere else.",
+        "This document as a page, to read and to try. It loads nothing from other origins.",
     );
     cached(operation, "text/html", text(), &["Content-Security-Policy", "Referrer-Policy"])
 }
 
-/// What is sent to nobody twice.
+/// Describes an operation whose content a client caches, so that it is not sent twice.
 fn cached(operation: OperationBuilder, mime: &str, schema: ObjectBuilder, headers: &[&str]) -> PathItem {
     let headers: Vec<_> =
         headers.iter().chain(&["ETag", "Cache-Control", "X-Content-Type-Options"]).copied().collect();
     let content = ContentBuilder::new().schema(Some(schema)).build();
-    let known = "The `ETag` of the version that is at hand.";
+    let known = "The `ETag` of the version that the client has.";
     let operation = operation
         .parameter(header_parameter("If-None-Match", known, text()))
-        .response("200", response("The whole of it.", &headers).content(mime, content))
-        .response("304", response("The version at hand is the current one.", &headers));
+        .response("200", response("The whole content.", &headers).content(mime, content))
+        .response("304", response("The client's version is the current one.", &headers));
     PathItem::new(HttpMethod::Get, failing(operation, [ErrorCode::InternalError]))
 }

@@ -1,4 +1,4 @@
-//! Query, list and cancel in the document.
+//! The operations query, list and cancel in the document.
 
 use std::borrow::Cow;
 
@@ -23,11 +23,11 @@ use crate::wire::task::status_words;
 
 /// `GET /v1/tasks/{task_id}`
 pub(crate) fn one() -> PathItem {
-    let wait = "Holds the reply until the task ends or so many seconds have passed, whichever comes first.";
-    let include = "`timeline` adds when what happened, `segments` what was said from when to when, `request` what was \
-                   asked for. Several words are parted by commas, unknown ones are ignored.";
-    let sync = "For clients of other services of this family, as all parameters that are unknown here: it changes \
-                nothing, the state is always current.";
+    let wait = "Holds the reply until the task ends or this many seconds have passed, whichever comes first.";
+    let include = "`timeline` adds the times of the task's steps, `segments` the text with start and end times, \
+                   `request` the request. Separate several words by commas; unknown ones are ignored.";
+    let sync = "Accepted for clients of other services of this family, like all unknown parameters. It changes \
+                nothing: the state is always current.";
     let operation = operation(
         "getTask",
         Tag::Tasks.name(),
@@ -63,8 +63,8 @@ pub(crate) fn one() -> PathItem {
 /// `GET /v1/tasks`
 pub(crate) fn list() -> PathItem {
     let limit = whole_number(1).maximum(Some(MAX_PAGE)).default(Some(json!(PAGE)));
-    let include = "`timeline` adds when what happened. Unknown words are ignored.";
-    let after = "The `id` of the last task of the page before; it must still be kept.";
+    let include = "`timeline` adds the times of each task's steps. Unknown words are ignored.";
+    let after = "The `id` of the last task of the previous page. That task must still be kept.";
     let operation = operation(
         "listTasks",
         Tag::Tasks.name(),
@@ -97,7 +97,7 @@ pub(crate) fn cancel() -> PathItem {
     PathItem::new(HttpMethod::Post, failing(operation, KEYED.into_iter().chain(codes).chain(STORED)))
 }
 
-/// A task with what `include` adds.
+/// The schema of a task with all parts that `include` adds.
 pub(super) struct Details;
 
 impl PartialSchema for Details {
@@ -108,7 +108,7 @@ impl PartialSchema for Details {
             .property("segments", segments)
             .property("request", Ref::from_schema_name("TaskRequest"));
         AllOfBuilder::new()
-            .description(Some("The ten fields of a task, and what `include` asks for."))
+            .description(Some("The ten fields of a task, and the parts that `include` requests."))
             .item(Ref::from_schema_name("Task"))
             .item(added)
             .into()
@@ -121,7 +121,7 @@ impl ToSchema for Details {
     }
 }
 
-/// What is known of a task's audio: [`AudioFacts`](crate::audio::AudioFacts) on the wire.
+/// The schema of a task's audio: [`AudioFacts`](crate::audio::AudioFacts) on the wire.
 pub(super) struct Audio;
 
 impl PartialSchema for Audio {
@@ -129,14 +129,14 @@ impl PartialSchema for Audio {
         let duration = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0));
         ObjectBuilder::new()
             .description(Some(
-                "Where the audio came from and what it was; of what is downloaded only the `url` is known before.",
+                "Where the audio came from, and its properties. Before a download only the `url` is known.",
             ))
             .property("source", words(["inline", "url"]))
             .required("source")
-            .property("url", described(text().build(), "From where; without user, password and query."))
+            .property("url", described(text().build(), "The audio's URL, without user, password and query."))
             .property("format", Container::schema())
             .property("bytes", described(whole_number(0).build(), "Length of the file."))
-            .property("duration_seconds", described(duration.build(), "How long it says that it lasts."))
+            .property("duration_seconds", described(duration.build(), "The duration that the file states."))
             .into()
     }
 }

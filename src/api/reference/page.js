@@ -1,4 +1,4 @@
-// Starts Swagger UI on this server's own document. A key that is typed in stays in the memory of this tab.
+// Starts Swagger UI with this server's own document. An API key that is entered stays in the memory of this tab.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", follow);
@@ -9,10 +9,10 @@ window.SwaggerUIBundle({
   dom_id: "#reference",
   deepLinking: true,
   displayRequestDuration: true,
-  // All schemas stand folded below the operations, which show those they use.
+  // All schemas are folded below the operations. Each operation shows the schemas that it uses.
   defaultModelsExpandDepth: 0,
-  // As curl lines, too.
+  // Also shows requests as curl commands.
   requestSnippetsEnabled: true,
-  // The badge that asks a server of its makers about the document.
+  // No badge, which would send the document's address to a server of Swagger UI's makers.
   validatorUrl: null,
 });

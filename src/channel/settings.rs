@@ -143,7 +143,7 @@ impl ChannelEntry {
         // The metrics would count two different things as one.
         if name == NO_CHANNEL {
             return Err(at
-                .wrong("name", format!("{name:?} is what the metrics say of tasks that asked no channel"))
+                .wrong("name", format!("the metrics use {name:?} for tasks that called no channel"))
                 .advise("choose another name"));
         }
         let total_audio_factor = keys.total_timeout_audio_factor.unwrap_or(2.5);

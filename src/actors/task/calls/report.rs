@@ -56,7 +56,7 @@ pub(super) fn failed(
                 tracing::warn!(
                     channel,
                     rest_ms,
-                    "the channel fails repeatedly: where another one serves the model, it is left alone for a while"
+                    "the channel fails repeatedly and is left alone for a while, if another one serves the model"
                 );
             }
         }

@@ -140,7 +140,7 @@ metrics! {
     COMMIT: HistogramVec, "hearken_store_commit_duration_seconds", [] in QUICK,
         "Duration of the store's commits.";
     COMMIT_WRITES: HistogramVec, "hearken_store_commit_writes", [] in BATCHES, "Writes that shared a commit.";
-    COMMITS_FAILED: IntCounterVec, "hearken_store_commits_failed_total", [], "Commits that failed; none of their writes was committed.";
+    COMMITS_FAILED: IntCounterVec, "hearken_store_commits_failed_total", [], "Commits that failed or may have failed; all of their writes got an error.";
     WRITES_WAITING: IntGaugeVec, "hearken_store_writes_waiting", [], "Writes that wait for a commit.";
     JOURNAL_SYNC: HistogramVec, "hearken_journal_sync_duration_seconds", [] in QUICK,
         "Duration of rounds in which journals of published chunks were synced to the disk.";

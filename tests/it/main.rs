@@ -15,6 +15,7 @@ mod command_line;
 mod config;
 mod connections;
 mod disk;
+mod documents;
 mod drain;
 mod failover;
 mod fake_upstream;

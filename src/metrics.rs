@@ -120,7 +120,7 @@ mod tests {
     fn each_failure_with_an_alert_has_a_series_from_the_start() {
         let metrics = Metrics::new(["gemini"].into_iter()).unwrap();
         let text = metrics.text(&Now::new()).unwrap();
-        let alerts = include_str!("../alerts.yml");
+        let alerts = include_str!("../deploy/prometheus/alerts.yml");
         let (_, named) = alerts.split_once("hearken_tasks_ended_total{outcome=~\"").unwrap();
         let named: Vec<&str> = named.split_once('"').unwrap().0.split('|').collect();
         assert!(named.len() >= 10, "{named:?}");

@@ -58,9 +58,10 @@ fn promtool(arguments: &[&str], input: &str) -> Output {
 
 #[test]
 fn the_alerts_fire_when_they_should_and_not_otherwise() {
-    for arguments in
-        [&["check", "rules", "alerts.yml"][..], &["test", "rules", "tests/prometheus/alerts_test.yml"]]
-    {
+    for arguments in [
+        &["check", "rules", "deploy/prometheus/alerts.yml"][..],
+        &["test", "rules", "tests/prometheus/alerts_test.yml"],
+    ] {
         let output = promtool(arguments, "");
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
@@ -125,7 +126,7 @@ impl Prometheus {
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
              rule_files: [{}]\n\
              scrape_configs: [{{job_name: hearken, static_configs: [{{targets: ['{target}']}}]}}]\n",
-            project("alerts.yml").display()
+            project("deploy/prometheus/alerts.yml").display()
         );
         let file = directory.path().join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
@@ -176,7 +177,7 @@ impl Drop for Prometheus {
 
 /// Returns every query of the dashboard with its panel, as Grafana would send it.
 fn queries() -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(project("grafana-dashboard.json")).unwrap();
+    let text = std::fs::read_to_string(project("deploy/grafana/dashboard.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
     let mut queries = BTreeMap::new();
     for panel in dashboard["panels"].as_array().unwrap() {

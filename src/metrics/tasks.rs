@@ -13,7 +13,7 @@ use crate::error::ErrorCode;
 const COMPLETED: &str = "completed";
 /// The channel of a task that has called none. No channel can have this name.
 pub const NO_CHANNEL: &str = "none";
-/// Failures that are not the submitter's fault; these page the operator. alerts.yml names the same codes.
+/// Failures that are not the submitter's fault; these page the operator. deploy/prometheus/alerts.yml names the same codes.
 const OURS: [ErrorCode; 11] = [
     ErrorCode::UpstreamError,
     ErrorCode::UpstreamAuthError,

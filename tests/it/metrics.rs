@@ -443,12 +443,12 @@ fn dashboard_and_alerts_use_existing_metrics() {
             _ => vec![metric.name.to_owned()],
         })
         .collect();
-    let dashboard: Value = serde_json::from_str(&project("grafana-dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&project("deploy/grafana/dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
     let mut queries: String =
         targets.map(|target| format!("{}\n", target["expr"].as_str().unwrap())).collect();
-    queries += &project("alerts.yml");
+    queries += &project("deploy/prometheus/alerts.yml");
     let words = queries.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
     let mut asked: Vec<&str> =
         words.filter(|word| word.starts_with("hearken_") || word.starts_with("process_")).collect();

@@ -1,10 +1,11 @@
 //! The configuration: file, environment and flags become one [`Config`].
 //!
 //! Each module owns its settings with their defaults and checks. This module assembles them and finds where a wrong
-//! value was set. Flags override the environment, and the environment overrides the file. A mistake ends in a
+//! value was set. Flags override the environment, and the environment overrides the file. A mistake becomes a
 //! [`ConfigError`]: one line that names the place, the value found there and what to write instead.
 
 mod environment;
+mod error;
 mod example;
 mod file;
 mod listen;
@@ -12,7 +13,6 @@ mod origin;
 mod settings;
 mod syntax;
 mod tls;
-mod told;
 mod words;
 
 use std::collections::BTreeSet;
@@ -33,13 +33,12 @@ use crate::store::{Retention, StoreConfig};
 use crate::trace::TracesConfig;
 use crate::upstream::ModelHint;
 
+pub use error::ConfigError;
 use file::File;
 pub use listen::MetricsListen;
 use origin::{Origins, line_of};
-use syntax::Broken;
+use syntax::SyntaxError;
 pub use tls::{ConfiguredFile, TlsConfig};
-pub use told::ConfigError;
-use told::told;
 
 /// Checked settings of a server.
 #[derive(Debug, Clone)]
@@ -48,9 +47,9 @@ pub struct Config {
     pub listen: String,
     /// The data directory of the store.
     pub data_dir: PathBuf,
-    /// Places where some of the values were set, for messages about values that turn out to be unusable.
+    /// The places where some of the values were set. Messages name them if a value turns out to be unusable.
     pub places: Places,
-    /// The time that running tasks may go on after the first signal.
+    /// How long running tasks may continue after the first signal to stop.
     pub drain: Duration,
     /// API keys in addition to those in the store.
     pub keys: Vec<KeyRecord>,
@@ -66,7 +65,7 @@ pub struct Config {
     pub retry_budget: RetryBudget,
     /// Most memory for responses, in bytes.
     pub max_response_memory_bytes: usize,
-    /// Most connections of one address. If not set, seven eighths of all possible connections.
+    /// Most connections from one address. If not set, the limit is seven eighths of all possible connections.
     pub max_connections_per_address: Option<NonZeroUsize>,
     /// How long data is kept.
     pub retention: Retention,
@@ -76,7 +75,7 @@ pub struct Config {
     pub stream: StreamConfig,
     /// Settings of the listener's TLS. Without them, it uses plain HTTP.
     pub tls: Option<TlsConfig>,
-    /// Where spans are exported, if they are.
+    /// Settings for the export of spans. Without them, no spans are exported.
     pub traces: Option<TracesConfig>,
     /// Where metrics are served.
     pub metrics: MetricsListen,
@@ -88,7 +87,7 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// Places where values were set, with their keys, as messages begin with them.
+/// The places where some values were set, each with its key. A message about such a value begins with this text.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     /// `data_dir`
@@ -132,21 +131,21 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let text = file.map_or("", |(_, text)| text);
         let mut origins = Origins { flags, file, variables: BTreeSet::new() };
-        let table = syntax::parse(text).map_err(|Broken { offset, reason }| match file {
+        let table = syntax::parse(text).map_err(|SyntaxError { offset, reason }| match file {
             Some((path, _)) => ConfigError(format!("{}:{}: {reason}", path.display(), line_of(text, offset))),
             None => ConfigError(reason),
         })?;
-        let read = File::read(&table).map_err(|problem| told(&problem, &origins))?;
+        let read = File::read(&table).map_err(|problem| ConfigError::new(&problem, &origins))?;
         let (mut read, warnings) = environment::overlay(table, read, variables, &mut origins.variables)
-            .map_err(|problem| told(&problem, &origins))?;
+            .map_err(|problem| ConfigError::new(&problem, &origins))?;
         if let Some(listen) = &flags.listen {
             read.top.listen = Some(listen.clone());
         }
         if let Some(data_dir) = &flags.data_dir {
             read.top.data_dir = Some(data_dir.clone());
         }
-        let mut config =
-            settings::check(read, file.is_some(), variables).map_err(|problem| told(&problem, &origins))?;
+        let mut config = settings::check(read, file.is_some(), variables)
+            .map_err(|problem| ConfigError::new(&problem, &origins))?;
         let place = |key: &str| origins.of(key).place;
         config.places = Places {
             data_dir: place("data_dir"),
@@ -171,7 +170,10 @@ fn read(path: &Path) -> Result<String, ConfigError> {
                 "there is no such file; name the configuration file with --config".to_owned()
             }
             ErrorKind::IsADirectory => "it is a directory; name the configuration file in it".to_owned(),
-            ErrorKind::PermissionDenied => "this user may not read the configuration file".to_owned(),
+            ErrorKind::PermissionDenied => {
+                "hearken's user may not read the configuration file; give it permission to read the file"
+                    .to_owned()
+            }
             _ => format!("the configuration file cannot be read: {err}"),
         })
     })?;

@@ -1,7 +1,7 @@
 //! The one table of error codes, and [`Failure`], the value that carries a code everywhere.
 //!
 //! The same `Failure` is stored with a failed task, published as a stream's `error` frame and sent as an HTTP error, so
-//! a caller reads the same words in all three places. Other parts of the program have small error enums of their own.
+//! a client gets the same text in all three places. Other parts of the program have small error enums of their own.
 //! They convert these to a `Failure` at the place that knows what the caller should do. This file uses no HTTP library:
 //! a status is a number here.
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! error_codes {
     ($($(#[doc = $meaning:literal])+ $variant:ident => ($status:literal, $kind:literal, $code:literal, $retryable:literal),)*) => {
-        /// The code of an error, as the contract names it.
+        /// The code of an error, as clients see it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ErrorCode {
             $($(#[doc = $meaning])+ #[serde(rename = $code)] $variant,)*
@@ -28,7 +28,7 @@ macro_rules! error_codes {
                 match self { $(ErrorCode::$variant => $status,)* }
             }
 
-            /// Returns the `type` of the code.
+            /// Returns the `type` of the code: the group that it belongs to.
             #[must_use]
             pub const fn kind(self) -> &'static str {
                 match self { $(ErrorCode::$variant => $kind,)* }
@@ -62,7 +62,7 @@ error_codes! {
     InvalidApiKey => (401, "authentication_error", "invalid_api_key", false),
     /// The key is not allowed to use the model.
     ModelNotAllowed => (403, "permission_error", "model_not_allowed", false),
-    /// The key has no such task.
+    /// No task of the key has this id.
     TaskNotFound => (404, "not_found_error", "task_not_found", false),
     /// The path does not exist.
     NotFound => (404, "not_found_error", "not_found", false),
@@ -132,7 +132,7 @@ error_codes! {
     UpstreamTimeout => (504, "upstream_error", "upstream_timeout", true),
 }
 
-/// A failure as the caller sees it: a code, and a message that says what to do about it.
+/// A failure as the client sees it: a code, and a message that says what to do about it.
 ///
 /// Texts must not contain secrets: they are sent to clients, logged and stored unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -141,7 +141,7 @@ pub struct Failure {
     pub code: ErrorCode,
     /// What happened and what to do about it, for people.
     pub message: Cow<'static, str>,
-    /// The field or query parameter at fault.
+    /// The field or query parameter that caused the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub param: Option<Cow<'static, str>>,
     /// The HTTP status that an upstream gave as the cause.
@@ -155,7 +155,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Makes a failure with the code's own `retryable`.
+    /// Makes a failure that is as retryable as its code.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -200,7 +200,7 @@ impl Failure {
         )
     }
 
-    /// Sets the field at fault.
+    /// Sets the field or query parameter that caused the failure.
     #[must_use]
     pub fn with_param(mut self, param: &'static str) -> Self {
         self.param = Some(Cow::Borrowed(param));

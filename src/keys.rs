@@ -1,7 +1,7 @@
-//! API keys: how they are made and compared, and what each may use and [still submit](Allowance).
+//! API keys: how they are made and compared, which models each may use, and how many tasks it may [submit](Allowance).
 //!
 //! A key is 240 random bits, so its SHA-256 reveals nothing about it and no slow hash is needed. Only the hash is ever
-//! kept. A [`Keyring`] is a value; [`Keys`] is the handle through which request handlers see the newest one.
+//! kept. A [`Keyring`] is a value; [`KeyringHandle`] is the handle through which request handlers see the newest one.
 
 mod allowance;
 mod revocation;
@@ -61,7 +61,7 @@ impl KeyLimits {
     }
 }
 
-/// A key of a keyring.
+/// An API key that is valid, or was when its keyring was made.
 #[derive(Debug)]
 pub struct KnownKey {
     /// The name of the key.
@@ -150,9 +150,9 @@ impl Keyring {
 
 /// The newest keyring, for request handlers.
 #[derive(Debug, Clone)]
-pub struct Keys(watch::Receiver<Arc<Keyring>>);
+pub struct KeyringHandle(watch::Receiver<Arc<Keyring>>);
 
-impl Keys {
+impl KeyringHandle {
     /// Makes a handle, and the sender that replaces its keyring.
     #[must_use]
     pub fn new(keyring: Keyring) -> (watch::Sender<Arc<Keyring>>, Self) {

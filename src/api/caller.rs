@@ -14,7 +14,7 @@ use super::request_log::KeyName;
 use super::wrong_keys::WrongKeys;
 use crate::error::{ErrorCode, Failure};
 use crate::fanout::Patience;
-use crate::keys::{Keys, KnownKey};
+use crate::keys::{KeyringHandle, KnownKey};
 use crate::trace::Recognition;
 
 /// The known API key of a request.
@@ -66,7 +66,7 @@ impl FromRequest for Caller {
 }
 
 fn recognise(request: &HttpRequest) -> Result<Caller, Failure> {
-    let keys = request.app_data::<web::Data<Keys>>().ok_or_else(Failure::internal)?;
+    let keys = request.app_data::<web::Data<KeyringHandle>>().ok_or_else(Failure::internal)?;
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(header) = headers.next() else {
         return Err(Failure::new(
@@ -124,7 +124,7 @@ mod tests {
             models: vec!["*".into()],
             limits: KeyLimits::default(),
         };
-        let (_, keys) = Keys::new(Keyring::new([record]));
+        let (_, keys) = KeyringHandle::new(Keyring::new([record]));
         let request = TestRequest::default()
             .insert_header((header::AUTHORIZATION, format!("Bearer {key}")))
             .app_data(web::Data::new(keys))

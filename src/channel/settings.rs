@@ -9,7 +9,7 @@ use super::breaker::BreakerRule;
 use super::retry_policy::RetryRule;
 use super::{Capability, MOST_TASKS};
 use crate::metrics::NO_CHANNEL;
-use crate::setting::{Keys, Problem, Section, Unread, nearest};
+use crate::setting::{Keys, Problem, Section, UnreadSection, nearest};
 use crate::upstream::{KINDS, Kind, Provider, RemoteKeys, Timeouts};
 
 /// Settings of one channel.
@@ -93,7 +93,7 @@ pub struct ChannelEntry {
     keys: ChannelKeys,
     remote: RemoteKeys,
     /// The keys of its kind. Their types have been checked.
-    own: Unread,
+    own: UnreadSection,
 }
 
 impl ChannelEntry {
@@ -101,7 +101,7 @@ impl ChannelEntry {
     ///
     /// # Errors
     /// [`Problem`] if a value has a wrong type, or no kind has a key.
-    pub fn read(mut written: Unread) -> Result<Self, Problem> {
+    pub fn read(mut written: UnreadSection) -> Result<Self, Problem> {
         let (keys, remote) = (written.take()?, written.take()?);
         let own = written.clone();
         for kind in KINDS {
@@ -115,7 +115,7 @@ impl ChannelEntry {
     pub(super) fn of_kind(kind: &Kind, variable: Option<&str>) -> Self {
         let keys = ChannelKeys { kind: Some(kind.name.to_owned()), ..ChannelKeys::default() };
         let remote = variable.map(RemoteKeys::with_key_in).unwrap_or_default();
-        Self { keys, remote, own: Unread::root(toml::Table::new()) }
+        Self { keys, remote, own: UnreadSection::root(toml::Table::new()) }
     }
 
     /// Checks an entry.
@@ -202,7 +202,7 @@ fn kind(at: &Section<'_>, name: Option<&str>) -> Result<&'static Kind, Problem> 
 }
 
 /// Refuses keys of other kinds: a key that has no effect is a mistake.
-fn refuse_foreign_keys(at: &Section<'_>, kind: &Kind, own: &Unread) -> Result<(), Problem> {
+fn refuse_foreign_keys(at: &Section<'_>, kind: &Kind, own: &UnreadSection) -> Result<(), Problem> {
     let known = (kind.keys)();
     let Some(key) = own.rest().keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
     let kinds = KINDS.iter().filter(|kind| (kind.keys)().contains(&key.as_str()));

@@ -21,7 +21,7 @@ pub fn channels_without_file(variables: &Variables) -> Result<Vec<ChannelConfig>
         {
             let entry = ChannelEntry::of_kind(kind, Some(variable));
             // There is no section to name.
-            let named = |problem: Problem| problem.about(Subject::Variable(variable.to_owned()));
+            let named = |problem: Problem| problem.with_subject(Subject::Variable(variable.to_owned()));
             channels.push(entry.checked(&Section::new("channels", variables)).map_err(named)?);
         }
     }

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 use super::file::{File, known_keys};
-use crate::setting::{Found, NotText, Problem, Subject, Variables, What, nearest};
+use crate::setting::{FoundValue, Mistake, NotText, Problem, Subject, Variables, nearest};
 
 const PREFIX: &str = "HEARKEN_";
 
-/// Variables that other programs or other commands use, or that are read elsewhere. They are no keys of a server.
+/// Variables that begin with the prefix but set no key. Clients of hearken use them, or the log reads them.
 const NOT_KEYS: &[&str] = &["HEARKEN_URL", "HEARKEN_API_KEY", "HEARKEN_LOG", "HEARKEN_LOG_FORMAT"];
 
 /// Returns the variable that sets a key, as in `tls.key` and `channels[0].name`.
@@ -37,8 +37,10 @@ pub(super) fn overlay(
             Some(Meaning::Mistaken(reason)) => {
                 warnings.push(format!("{shown} (environment): it sets nothing: {reason}"));
             }
-            None if is_ours(&shown) => {
-                warnings.push(format!("{shown} (environment): it sets nothing: the name is not valid UTF-8"))
+            None if may_be_for_hearken(&shown) => {
+                let reason =
+                    "it sets nothing: the name is not valid UTF-8; correct the name, or unset the variable";
+                warnings.push(format!("{shown} (environment): {reason}"));
             }
             None => {}
         }
@@ -56,8 +58,8 @@ pub(super) fn overlay(
     Ok((file, warnings))
 }
 
-/// Returns true for names that may be meant for hearken.
-fn is_ours(name: &str) -> bool {
+/// Returns true for names of variables that may be meant for hearken.
+fn may_be_for_hearken(name: &str) -> bool {
     name.get(..PREFIX.len() - 1).is_some_and(|start| PREFIX.starts_with(&start.to_ascii_uppercase()))
 }
 
@@ -73,7 +75,7 @@ enum Meaning {
 
 impl Meaning {
     fn of(name: &str) -> Self {
-        if !is_ours(name) || NOT_KEYS.contains(&name) {
+        if !may_be_for_hearken(name) || NOT_KEYS.contains(&name) {
             return Self::Nothing;
         }
         let known = known_keys();
@@ -88,10 +90,10 @@ impl Meaning {
         }
         let index = name.split("__").find(|part| part.parse::<usize>().is_ok()).unwrap_or("0");
         let named = |key: &String| name_of(&key.replace("[0]", &format!("[{index}]")));
-        let meant = core(name);
+        let meant = simplified(name);
         if let Some(section) = known.iter().find_map(|key| {
             let (section, _) = key.split_once('.')?;
-            (core(&name_of(section)) == meant).then_some((section, named(key)))
+            (simplified(&name_of(section)) == meant).then_some((section, named(key)))
         }) {
             let (section, first) = section;
             return Self::Mistaken(format!(
@@ -100,11 +102,11 @@ impl Meaning {
         }
         let names: Vec<String> =
             known.iter().map(named).chain(NOT_KEYS.iter().map(|name| (*name).to_owned())).collect();
-        let exact = names.iter().find(|known| core(known) == meant);
-        let cores = names.iter().map(|name| name.trim_start_matches(PREFIX));
+        let exact = names.iter().find(|known| simplified(known) == meant);
+        let known_names = names.iter().map(|name| name.trim_start_matches(PREFIX));
         let near = exact.cloned().or_else(|| {
             let rest = name.get(PREFIX.len() - 1..).unwrap_or_default().trim_start_matches('_');
-            nearest(rest, cores).map(|rest| format!("{PREFIX}{rest}"))
+            nearest(rest, known_names).map(|rest| format!("{PREFIX}{rest}"))
         });
         match near {
             Some(near) => Self::Mistaken(format!("unknown key; did you mean {near}?")),
@@ -113,14 +115,18 @@ impl Meaning {
             }
             // An unknown name may belong to another program: Kubernetes sets HEARKEN_PORT and similar names for a
             // service called hearken. A name without the prefix certainly belongs to another program.
-            None if name.starts_with(PREFIX) => Self::Mistaken("unknown key".to_owned()),
+            None if name.starts_with(PREFIX) => Self::Mistaken(
+                "unknown key; correct the name, or ignore this if another program uses the variable"
+                    .to_owned(),
+            ),
             None => Self::Nothing,
         }
     }
 }
 
-/// Returns a name without case and underscores, which are easily mistaken.
-fn core(name: &str) -> String {
+/// Returns a name without its prefix and underscores, in capital letters. Two names that differ only in these are
+/// easily mistaken for each other.
+fn simplified(name: &str) -> String {
     let name = name.replace('_', "").to_ascii_uppercase();
     name.strip_prefix("HEARKEN").map_or(name.clone(), str::to_owned)
 }
@@ -149,15 +155,14 @@ fn pattern(path: &[String]) -> String {
     }
 }
 
-/// Sets one key. Returns the table, also as the keys of its owners.
+/// Sets one key. Returns the new table, and its keys split by owner.
 fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, File), Problem> {
     let key = key_of(path);
     // An env file of Docker keeps the quotes, and they would become part of the data directory's name.
     if let [quote @ (b'"' | b'\''), .., last] = text.trim().as_bytes()
         && quote == last
     {
-        return Err(Problem::value(key, "the quotes around the value are a part of it")
-            .advise("write it without them"));
+        return Err(Problem::value(key, "the quotes around the value are a part of it").advise("remove them"));
     }
     let literal =
         toml::from_str::<Table>(&format!("x = {text}")).ok().and_then(|mut table| table.remove("x"));
@@ -166,9 +171,9 @@ fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, File), Prob
         *slot(&mut root, path)? = value;
         File::read(&root).map(|file| (root, file)).map_err(|mut problem| {
             if problem.subject == Subject::Key(key.clone())
-                && let What::Mismatch(_, found) = &mut problem.what
+                && let Mistake::Mismatch(_, found) = &mut problem.mistake
             {
-                *found = Found::Variable(text.to_owned());
+                *found = FoundValue::Variable(text.to_owned());
             }
             problem
         })
@@ -179,7 +184,7 @@ fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, File), Prob
     }
 }
 
-/// Returns the value at a path. Makes sections, and the next entry of a list, on the way.
+/// Returns the value at a path. Makes the sections that are missing on the way, and the next entry of a list.
 fn slot<'a>(table: &'a mut Table, path: &[String]) -> Result<&'a mut Value, Problem> {
     let (name, rest) = path.split_first().ok_or_else(|| Problem::new("", "the name is empty"))?;
     let fresh = if is_list(name) { Value::Array(Vec::new()) } else { Value::Table(Table::new()) };

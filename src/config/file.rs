@@ -14,7 +14,7 @@ use crate::fanout::StreamKeys;
 use crate::fetch::FetchKeys;
 use crate::keys::KeyEntry;
 use crate::memory::ResponseKeys;
-use crate::setting::{Keys, Problem, Unread, What};
+use crate::setting::{Keys, Mistake, Problem, UnreadSection};
 use crate::store::{RetentionKeys, SpoolKeys, StoreKeys};
 use crate::trace::TracesKeys;
 
@@ -67,9 +67,9 @@ impl Keys for ConnectionKeys {
 impl File {
     /// Reads a configuration. The values then have the right types, but may still be wrong.
     pub(super) fn read(table: &Table) -> Result<Self, Problem> {
-        let mut root = Unread::root(table.clone());
+        let mut root = UnreadSection::root(table.clone());
         let top = root.take()?;
-        let keys = root.list("keys")?.into_iter().map(Unread::take_all).collect::<Result<_, _>>()?;
+        let keys = root.list("keys")?.into_iter().map(UnreadSection::take_all).collect::<Result<_, _>>()?;
         let channels =
             root.list("channels")?.into_iter().map(ChannelEntry::read).collect::<Result<_, _>>()?;
         let fetch = root.section("fetch")?.take_all()?;
@@ -106,7 +106,7 @@ pub(super) fn known_keys() -> Vec<String> {
     let probe = || Value::Table(Table::from_iter([(String::new(), Value::Boolean(true))]));
     let within = |name: &str, value: Value| Table::from_iter([(name.to_owned(), value)]);
     let names = |table: Table| match File::read(&table) {
-        Err(Problem { what: What::UnknownKey(names), .. }) => names,
+        Err(Problem { mistake: Mistake::UnknownKey(names), .. }) => names,
         _ => Vec::new(),
     };
     let mut keys = Vec::new();

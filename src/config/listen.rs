@@ -28,13 +28,14 @@ impl Keys for MetricsKeys {
     const EXAMPLES: &'static [(&'static str, &'static str)] = &[("listen", "\"127.0.0.1:9464\"")];
 }
 
-/// Checks the address that the service listens on.
-pub(super) fn main(listen: String) -> Result<String, Problem> {
-    judge(&listen).map_err(|wrong| {
+/// Checks the address of the main listener.
+pub(super) fn main_address(listen: String) -> Result<String, Problem> {
+    check_address(&listen).map_err(|wrong| {
         let problem = Problem::value("listen", wrong.reason);
         match wrong.port {
             Some(port) => problem.advise(format!(
-                "127.0.0.1:{port} accepts only this machine, 0.0.0.0:{port} also others; write one of them"
+                "127.0.0.1:{port} accepts connections from this machine only, 0.0.0.0:{port} from any machine; \
+                 write one of them"
             )),
             None => problem,
         }
@@ -43,8 +44,8 @@ pub(super) fn main(listen: String) -> Result<String, Problem> {
 }
 
 impl MetricsKeys {
-    /// Returns where metrics are served, if the service listens on `main`. A port without an address means this machine
-    /// only.
+    /// Checks where metrics are served, beside a main listener at the address `main`. A port without an address means
+    /// that only this machine can connect.
     pub(super) fn checked(self, at: &Section<'_>, main: &str) -> Result<MetricsListen, Problem> {
         let listen = match self.listen.unwrap_or_default().as_str() {
             "" => return Ok(MetricsListen::Off),
@@ -53,32 +54,36 @@ impl MetricsKeys {
             port if port.starts_with(':') => format!("127.0.0.1{port}"),
             address => address.to_owned(),
         };
-        judge(&listen).map_err(|wrong| {
-            at.wrong("listen", wrong.reason).advise("write main, a port, an address, or nothing for none")
+        check_address(&listen).map_err(|wrong| {
+            at.wrong("listen", wrong.reason)
+                .advise("write main, a port or an address; or write \"\" to serve no metrics")
         })?;
-        if clash(&listen, main) {
+        if conflict(&listen, main) {
             let reason = format!("the service itself listens on {listen}");
-            return Err(at.problem("listen", reason).advise("take another port, or write main"));
+            return Err(at.problem("listen", reason).advise("choose another port, or write main"));
         }
         Ok(MetricsListen::Own(listen))
     }
 }
 
 /// The reason why a text is not an address.
-struct Wrong {
+struct WrongAddress {
     reason: String,
     /// The port, if the text is only a port.
     port: Option<u16>,
 }
 
 /// Checks that a text is an address to listen on: a name or an IP address, and a port.
-fn judge(listen: &str) -> Result<(), Wrong> {
-    let wrong = |reason: String| Err(Wrong { reason, port: None });
+fn check_address(listen: &str) -> Result<(), WrongAddress> {
+    let wrong = |reason: String| Err(WrongAddress { reason, port: None });
     if listen.trim().is_empty() {
         return wrong("an address and a port are needed, and this is empty".to_owned());
     }
     if let Ok(port) = listen.strip_prefix(':').unwrap_or(listen).parse() {
-        return Err(Wrong { reason: format!("{listen:?} is a port without an address"), port: Some(port) });
+        return Err(WrongAddress {
+            reason: format!("{listen:?} is a port without an address"),
+            port: Some(port),
+        });
     }
     if listen.contains("://") {
         return wrong(format!("{listen:?} is a URL, and an address and a port are needed"));
@@ -112,8 +117,9 @@ fn split(listen: &str) -> Option<(&str, u16)> {
     Some((host, port.parse().ok()?))
 }
 
-/// Returns true if one address prevents binding the other. The system reports the conflicts that this misses.
-fn clash(one: &str, other: &str) -> bool {
+/// Returns true if a listener at one address prevents a listener at the other. The system reports the conflicts that
+/// this check misses.
+fn conflict(one: &str, other: &str) -> bool {
     let (Some((one, port)), Some((other, its_port))) = (split(one), split(other)) else { return false };
     let everywhere = |host: &str| {
         let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -137,7 +143,7 @@ mod tests {
         for listen in
             ["127.0.0.1:8080", "0.0.0.0:0", "[::]:8080", "[::1]:0", "localhost:80", "my-host.example:65535"]
         {
-            assert!(judge(listen).is_ok(), "{listen}");
+            assert!(check_address(listen).is_ok(), "{listen}");
         }
         for (listen, reason) in [
             ("", "this is empty"),
@@ -156,7 +162,7 @@ mod tests {
             ("fe80::1%eth0:8080", "needs brackets"),
             ("a b:8080", "neither a name nor an IP address"),
         ] {
-            let wrong = judge(listen).expect_err(listen);
+            let wrong = check_address(listen).expect_err(listen);
             assert!(wrong.reason.contains(reason), "{listen}: {}", wrong.reason);
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Origin {
     form: Form,
 }
 
-/// The form in which a value is written there.
+/// The form in which a place states a value.
 #[derive(Debug)]
 enum Form {
     Flag(&'static str),
@@ -107,7 +107,7 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
 
 struct Position {
     offset: usize,
-    /// True if the key itself is there, and not only the section or list that contains it.
+    /// True for the position of the key itself, false for that of a section or list that contains it.
     is_exact: bool,
 }
 

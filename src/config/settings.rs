@@ -17,7 +17,7 @@ pub(super) fn check(file: File, from_file: bool, variables: &Variables) -> Resul
     let entry = |list: &str, index: usize| Section::new(format!("{list}[{index}]"), variables);
     let mut warnings = Vec::new();
     let listen = file.top.listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let listen = listen::main(listen)?;
+    let listen = listen::main_address(listen)?;
     let metrics = file.metrics.checked(&at("metrics"), &listen)?;
     let store = file.store.checked(&at("store"), file.spool, &at("limits"))?;
 

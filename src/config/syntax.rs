@@ -5,11 +5,11 @@ use toml::Table;
 use super::example;
 use super::file::known_keys;
 use super::words::is_secret;
-use crate::setting::whole;
+use crate::setting::whole_number;
 
 /// A text that is not valid TOML.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(super) struct SyntaxError {
     /// The place of the mistake, in bytes.
     pub(super) offset: usize,
     /// The reason and what to do, after the key if there is one.
@@ -17,18 +17,18 @@ pub(super) struct Broken {
 }
 
 /// Parses the text of a configuration file.
-pub(super) fn parse(text: &str) -> Result<Table, Broken> {
+pub(super) fn parse(text: &str) -> Result<Table, SyntaxError> {
     text.parse::<Table>().map_err(|err| {
         let offset = err.span().map_or(0, |span| span.start).min(text.len());
         let start = text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
         let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default().trim();
         let reason = if err.message().contains("duplicate key") {
             let key = text.get(err.span().unwrap_or_default()).unwrap_or(line);
-            format!("{key} is set twice: remove one of them, or put keys of one section together")
+            format!("{key} is set twice: remove one of the two, or put all keys of one section together")
         } else {
             explained(line)
         };
-        Broken { offset, reason }
+        SyntaxError { offset, reason }
     })
 }
 
@@ -39,7 +39,8 @@ fn explained(line: &str) -> String {
     let parts = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
     let Some((key, value)) = parts.filter(|(key, _)| is_key(key)) else {
         return if line.starts_with('[') {
-            "the name of a section is written as in [stream], that of a list as in [[channels]]".to_owned()
+            "the name is not understood: write the name of a section as in [stream], that of a list as in [[channels]]"
+                .to_owned()
         } else {
             "the line is not understood: write key = value, with text in quotes, or begin a comment with #"
                 .to_owned()
@@ -58,13 +59,17 @@ fn explained(line: &str) -> String {
     let is_digits =
         |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
     match value.chars().next() {
-        None | Some('#') => format!("{key}: the value is missing: write it after =, text in quotes{as_in}"),
+        None | Some('#') => {
+            format!("{key}: the value is missing: write it after =, and put text in quotes{as_in}")
+        }
         Some('"' | '\'') if quotes == 1 => format!("{key}: the closing quote is missing{as_in}"),
         Some('"' | '\'') => format!(
-            "{key}: the text in quotes is not understood: write a backslash as \\\\, or the text in single quotes, and nothing after it{as_in}"
+            "{key}: the text in quotes is not understood: write a backslash as \\\\, or put the text in single quotes, \
+             and write nothing after it{as_in}"
         ),
         Some('[' | '{') => format!(
-            "{key}: the list is not understood: write commas between its values, text in quotes, and close the bracket{as_in}"
+            "{key}: the list is not understood: write commas between its values, put text in quotes, and close the \
+             bracket{as_in}"
         ),
         Some(_) if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") => {
             format!("{key}: write {} in small letters", value.to_ascii_lowercase())
@@ -76,10 +81,11 @@ fn explained(line: &str) -> String {
         Some(first) if is_digits(value.trim_start_matches(['+', '-'])) => {
             let bound =
                 if first == '-' { format!("least {}", i64::MIN) } else { format!("most {}", i64::MAX) };
-            format!("{key}: {} of at {bound} is needed, and this is {found}{write_it}", whole(key))
+            format!("{key}: {} of at {bound} is needed, and this is {found}{write_it}", whole_number(key))
         }
         Some('0'..='9') if !value.contains(['.', ':', '-']) => {
-            let needed = if is_number { whole(key) } else { "a number, or text in quotes,".to_owned() };
+            let needed =
+                if is_number { whole_number(key) } else { "a number, or text in quotes,".to_owned() };
             format!("{key}: {needed} is needed, and this is {found}: write only digits{as_in}")
         }
         Some(_) => format!(

@@ -1,8 +1,8 @@
-//! Explains in a user's words that a value has a wrong type: what is needed, what was found, and what to write.
+//! Puts problems into a user's words. For a value of a wrong type: what is needed, what was found, and what to write.
 
 use super::environment::{is_list, name_of};
 use super::file::known_keys;
-use crate::setting::{Found, Problem, Subject, Wanted, What, nearest, whole};
+use crate::setting::{FoundValue, Mistake, NeededType, Problem, Subject, nearest, whole_number};
 
 /// A problem in words: the reason, what to do, and whether an example follows.
 pub(super) type Worded = (String, Option<String>, bool);
@@ -13,10 +13,10 @@ pub(super) fn worded(problem: &Problem) -> Worded {
         Subject::Key(key) => key.as_str(),
         Subject::Variable(_) => "",
     };
-    match &problem.what {
-        What::Reason(reason) => (reason.clone(), problem.advice.clone(), problem.wants_example),
-        What::UnknownKey(names) => (unknown(key, names), None, false),
-        What::Mismatch(wanted, found) => mismatch(key, *wanted, found),
+    match &problem.mistake {
+        Mistake::Reason(reason) => (reason.clone(), problem.advice.clone(), problem.wants_example),
+        Mistake::UnknownKey(names) => (unknown(key, names), None, false),
+        Mistake::Mismatch(wanted, found) => mismatch(key, *wanted, found),
     }
 }
 
@@ -36,86 +36,99 @@ fn unknown(key: &str, names: &[&str]) -> String {
 }
 
 /// Shows the value; for a secret, only its kind.
-fn shown(found: &Found, is_secret: bool) -> String {
+fn shown(found: &FoundValue, is_secret: bool) -> String {
     match found {
-        Found::List => "a list".to_owned(),
-        Found::Section => "a section".to_owned(),
-        Found::Variable(text) if text.trim().is_empty() => "empty".to_owned(),
-        Found::Text(_) | Found::Variable(_) if is_secret => "other text".to_owned(),
-        Found::Number(_) if is_secret => "a number".to_owned(),
-        Found::Text(text) | Found::Variable(text) => format!("{text:?}"),
-        Found::Number(text) | Found::Date(text) => text.clone(),
-        Found::Choice(choice) => choice.to_string(),
+        FoundValue::List => "a list".to_owned(),
+        FoundValue::Section => "a section".to_owned(),
+        FoundValue::Variable(text) if text.trim().is_empty() => "empty".to_owned(),
+        FoundValue::Text(_) | FoundValue::Variable(_) if is_secret => "other text".to_owned(),
+        FoundValue::Number(_) if is_secret => "a number".to_owned(),
+        FoundValue::Text(text) | FoundValue::Variable(text) => format!("{text:?}"),
+        FoundValue::Number(text) | FoundValue::Date(text) => text.clone(),
+        FoundValue::Bool(choice) => choice.to_string(),
     }
 }
 
 /// Describes the value that is needed.
-fn needed(wanted: Wanted, key: &str, with_bounds: bool) -> String {
+fn needed(wanted: NeededType, key: &str, with_bounds: bool) -> String {
     match wanted {
-        Wanted::Whole(least, most) if with_bounds => format!("{} from {least} to {most}", whole(key)),
-        Wanted::Whole(..) => whole(key),
-        Wanted::Number => "a number".to_owned(),
-        Wanted::Choice => "true or false".to_owned(),
-        Wanted::List if is_list(key) => "a list of sections".to_owned(),
-        Wanted::List => "a list".to_owned(),
-        Wanted::Section => "a section".to_owned(),
-        Wanted::Text => "text".to_owned(),
+        NeededType::Whole(least, most) if with_bounds => {
+            format!("{} from {least} to {most}", whole_number(key))
+        }
+        NeededType::Whole(..) => whole_number(key),
+        NeededType::Number => "a number".to_owned(),
+        NeededType::Bool => "true or false".to_owned(),
+        NeededType::List if is_list(key) => "a list of sections".to_owned(),
+        NeededType::List => "a list".to_owned(),
+        NeededType::Section => "a section".to_owned(),
+        NeededType::Text => "text".to_owned(),
     }
 }
 
 /// Explains that the value of a key has a wrong type.
-fn mismatch(key: &str, wanted: Wanted, found: &Found) -> Worded {
+fn mismatch(key: &str, wanted: NeededType, found: &FoundValue) -> Worded {
     let number = match found {
-        Found::Text(text) | Found::Variable(text) | Found::Number(text) => Number::read(text.trim()),
+        FoundValue::Text(text) | FoundValue::Variable(text) | FoundValue::Number(text) => {
+            Number::read(text.trim())
+        }
         _ => Number::None,
     };
-    let is_beyond = matches!((wanted, &number), (Wanted::Whole(least, most), Number::Whole(value))
+    let is_beyond = matches!((wanted, &number), (NeededType::Whole(least, most), Number::Whole(value))
         if !(i128::from(least)..=i128::from(most)).contains(value));
     let reason =
         format!("{} is needed, and this is {}", needed(wanted, key, is_beyond), shown(found, is_secret(key)));
     let advice = advice(key, wanted, found, &number, is_beyond);
-    (reason, advice, !matches!(wanted, Wanted::Section))
+    (reason, advice, !matches!(wanted, NeededType::Section))
 }
 
 /// Returns what to do about a value of a wrong type, as far as its example does not show it.
-fn advice(key: &str, wanted: Wanted, found: &Found, number: &Number, is_beyond: bool) -> Option<String> {
-    Some(match (wanted, found) {
-        (_, Found::Variable(text)) if text.trim().is_empty() => "unset it, or give it a value".to_owned(),
-        (Wanted::List, Found::Variable(_)) if is_list(key) => {
+fn advice(
+    key: &str,
+    wanted: NeededType,
+    found: &FoundValue,
+    number: &Number,
+    is_beyond: bool,
+) -> Option<String> {
+    let advice = match (wanted, found) {
+        (_, FoundValue::Variable(text)) if text.trim().is_empty() => {
+            "unset it, or give it a value".to_owned()
+        }
+        (NeededType::List, FoundValue::Variable(_)) if is_list(key) => {
             format!("set the keys of each of its sections, as in {}__0__NAME", name_of(key))
         }
-        (Wanted::List, _) if is_list(key) && !matches!(found, Found::Section) => {
+        (NeededType::List, _) if is_list(key) && !matches!(found, FoundValue::Section) => {
             format!("write [[{key}]] on its own line, and the keys below")
         }
-        (Wanted::List, Found::Section) => {
-            format!("write [[{key}]] with two brackets, since there can be several")
+        (NeededType::List, FoundValue::Section) => {
+            format!("write [[{key}]] with two brackets, because the list can have several sections")
         }
-        (Wanted::Section, _) if is_beside_others(key) => {
+        (NeededType::Section, _) if is_beside_others(key) => {
             let list = key.split('[').next().unwrap_or(key);
             format!("write [[{list}]] on its own line, and the keys below")
         }
-        (Wanted::Section, _) => format!("write [{key}] on its own line, and its keys below"),
-        (_, Found::Section) => "write the value after the key".to_owned(),
-        (Wanted::List, _) => "put it in brackets".to_owned(),
-        (_, Found::List) => "write one value, without brackets".to_owned(),
-        (Wanted::Text, _) => "put it in quotes".to_owned(),
-        (Wanted::Whole(..), _) if is_beyond => return None,
-        (Wanted::Whole(..) | Wanted::Number, Found::Text(_)) if number.is_some() => {
+        (NeededType::Section, _) => format!("write [{key}] on its own line, and its keys below"),
+        (_, FoundValue::Section) => "write the value after the key".to_owned(),
+        (NeededType::List, _) => "put it in brackets".to_owned(),
+        (_, FoundValue::List) => "write one value, without brackets".to_owned(),
+        (NeededType::Text, _) => "put it in quotes".to_owned(),
+        (NeededType::Whole(..), _) if is_beyond => return None,
+        (NeededType::Whole(..) | NeededType::Number, FoundValue::Text(_)) if number.is_some() => {
             "write it without quotes".to_owned()
         }
-        (Wanted::Choice, Found::Text(text)) if matches!(text.as_str(), "true" | "false") => {
+        (NeededType::Bool, FoundValue::Text(text)) if matches!(text.as_str(), "true" | "false") => {
             "write it without quotes".to_owned()
         }
-        (Wanted::Whole(..), _) if *number == Number::Fraction => {
+        (NeededType::Whole(..), _) if *number == Number::Fraction => {
             "write it without a decimal point and without an exponent".to_owned()
         }
-        (Wanted::Whole(..) | Wanted::Number, Found::Text(text) | Found::Variable(text))
+        (NeededType::Whole(..) | NeededType::Number, FoundValue::Text(text) | FoundValue::Variable(text))
             if text.trim().starts_with(|first: char| first.is_ascii_digit()) =>
         {
             "write only digits".to_owned()
         }
         _ => return None,
-    })
+    };
+    Some(advice)
 }
 
 /// Returns true for keys whose values may be secrets or contain some. Messages do not repeat such values.

@@ -64,7 +64,7 @@ impl FetchKeys {
         if let Some(index) = allow_ports.iter().position(|port| *port == 0) {
             return Err(at
                 .wrong(&format!("allow_ports[{index}]"), "there is no port 0")
-                .advise("list ports from 1 to 65535, or none for any"));
+                .advise("list ports from 1 to 65535, or write an empty list to allow every port"));
         }
         Ok(FetchConfig {
             gate: Gate {

@@ -1,4 +1,4 @@
-//! The submits that a key has left in this minute. The queue of the tasks keeps the limit on running tasks.
+//! The submits that a key has left in this minute. The queue of tasks enforces the limit on running tasks.
 
 use std::num::NonZeroU32;
 

@@ -1,22 +1,22 @@
-//! Whether a key was revoked, for the work that uses the key: a stream, an upload, a call that waits.
+//! Stops the work that uses a key (a stream, an upload, a waiting call) when the key is revoked.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// The revocation of one key. All work that uses the key shares it.
+/// States whether a key was revoked, and wakes the work that waits for this. All work that uses the key shares it.
 #[derive(Debug, Default)]
 pub struct Revocation {
     is_revoked: AtomicBool,
-    told: Notify,
+    waiters: Notify,
 }
 
 impl Revocation {
     /// Revokes the key permanently.
     pub(super) fn revoke(&self) {
         self.is_revoked.store(true, Ordering::Release);
-        self.told.notify_waiters();
+        self.waiters.notify_waiters();
     }
 
     /// Returns true if the key was revoked.
@@ -27,11 +27,11 @@ impl Revocation {
 
     /// Resolves when the key is revoked.
     pub async fn revoked(&self) {
-        let mut told = pin!(self.told.notified());
+        let mut waiters = pin!(self.waiters.notified());
         // This comes before the check, so that a revocation in between is not missed.
-        told.as_mut().enable();
+        waiters.as_mut().enable();
         if !self.is_revoked() {
-            told.await;
+            waiters.await;
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::fanout::Fanout;
-use crate::keys::{KeyRecord, Keyring, Keys};
+use crate::keys::{KeyRecord, Keyring, KeyringHandle};
 use crate::store::{KeyStore, Store, StoreError};
 
 /// How often the table of keys is checked.
@@ -25,10 +25,13 @@ pub(super) struct KeyFollower {
 
 impl KeyFollower {
     /// Reads the keys. They do not change until the follower [runs](Self::run).
-    pub(super) async fn open(store: &Store, configured: Vec<KeyRecord>) -> Result<(Keys, Self), StoreError> {
+    pub(super) async fn open(
+        store: &Store,
+        configured: Vec<KeyRecord>,
+    ) -> Result<(KeyringHandle, Self), StoreError> {
         let stored = store.keys();
         let (version, records) = stored.list().await?;
-        let (newest, keys) = Keys::new(Keyring::new(configured.iter().cloned().chain(records)));
+        let (newest, keys) = KeyringHandle::new(Keyring::new(configured.iter().cloned().chain(records)));
         Ok((keys, Self { stored, configured, version, newest, in_trouble: false }))
     }
 

@@ -31,7 +31,7 @@ use crate::api::{
 use crate::channel::Channels;
 use crate::config::Config;
 use crate::fanout::{Fanout, SubscriptionFactory};
-use crate::keys::Keys;
+use crate::keys::KeyringHandle;
 use crate::metrics::HttpMetrics;
 use crate::task::Timestamp;
 use crate::trace::Traces;
@@ -40,7 +40,7 @@ use crate::trace::Traces;
 pub(super) const STOP_TIME: Duration = Duration::from_secs(2);
 /// What the handlers of all workers share.
 pub(super) struct Shared {
-    pub(super) keys: Keys,
+    pub(super) keys: KeyringHandle,
     pub(super) channels: Channels,
     pub(super) tasks: Tasks,
     pub(super) fanout: Fanout,

@@ -12,15 +12,15 @@ use super::nearest;
 pub struct Problem {
     /// The key or variable.
     pub subject: Subject,
-    /// What is wrong.
-    pub what: What,
-    /// What to do, if the reason does not tell.
+    /// What is wrong with it.
+    pub mistake: Mistake,
+    /// What to do, if the reason does not say it.
     pub advice: Option<String>,
     /// True if the message ends with an example of a good value.
     pub wants_example: bool,
 }
 
-/// The subject of a problem.
+/// The key or variable that a problem is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// A key, as in `channels[0].api_key`.
@@ -31,18 +31,18 @@ pub enum Subject {
 
 /// The mistake in a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum Mistake {
     /// The reason, in words.
     Reason(String),
-    /// The key is unknown. These keys are known.
+    /// The key is unknown. The list has the known keys.
     UnknownKey(Vec<&'static str>),
     /// The value does not have the type that is needed.
-    Mismatch(Wanted, Found),
+    Mismatch(NeededType, FoundValue),
 }
 
 /// A value of a wrong type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundValue {
     /// Text in the file.
     Text(String),
     /// The value of a variable, which has no type.
@@ -50,7 +50,7 @@ pub enum Found {
     /// A number, as the file has it.
     Number(String),
     /// True or false.
-    Choice(bool),
+    Bool(bool),
     /// A date or a time, as the file has it.
     Date(String),
     /// A list.
@@ -61,13 +61,13 @@ pub enum Found {
 
 /// A type that is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum NeededType {
     /// A whole number within these bounds.
     Whole(i64, i64),
     /// Any number.
     Number,
     /// True or false.
-    Choice,
+    Bool,
     /// A list.
     List,
     /// A section.
@@ -77,10 +77,10 @@ pub enum Wanted {
 }
 
 impl Problem {
-    /// Creates a problem whose reason tells what to do.
+    /// Creates a problem with a key. The reason says what to do.
     #[must_use]
     pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::of(key, What::Reason(reason.into()))
+        Self::of(key, Mistake::Reason(reason.into()))
     }
 
     /// Creates a problem with a value. Its message ends with an example of a good value.
@@ -95,13 +95,13 @@ impl Problem {
         Self { subject: Subject::Variable(name.into()), ..Self::new("", reason) }
     }
 
-    pub(super) fn of(key: impl Into<String>, what: What) -> Self {
-        Self { subject: Subject::Key(key.into()), what, advice: None, wants_example: false }
+    pub(super) fn of(key: impl Into<String>, mistake: Mistake) -> Self {
+        Self { subject: Subject::Key(key.into()), mistake, advice: None, wants_example: false }
     }
 
     /// Returns the same problem with another subject.
     #[must_use]
-    pub fn about(self, subject: Subject) -> Self {
+    pub fn with_subject(self, subject: Subject) -> Self {
         Self { subject, ..self }
     }
 
@@ -128,7 +128,7 @@ impl de::Error for Problem {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::of("", What::Mismatch(Wanted::of(expected), Found::of(&found)))
+        Self::of("", Mistake::Mismatch(NeededType::of(expected), FoundValue::of(&found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -143,23 +143,23 @@ impl de::Error for Problem {
     }
 
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
-        Self::of("", What::UnknownKey(known.to_vec()))
+        Self::of("", Mistake::UnknownKey(known.to_vec()))
     }
 }
 
 impl Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {:?}", self.subject, self.what)
+        write!(f, "{:?}: {:?}", self.subject, self.mistake)
     }
 }
 
 impl std::error::Error for Problem {}
 
-impl Found {
+impl FoundValue {
     /// Converts serde's description of a value that it found.
     fn of(found: &Unexpected<'_>) -> Self {
         match *found {
-            Unexpected::Bool(choice) => Self::Choice(choice),
+            Unexpected::Bool(choice) => Self::Bool(choice),
             Unexpected::Signed(number) => Self::Number(number.to_string()),
             Unexpected::Unsigned(number) => Self::Number(number.to_string()),
             Unexpected::Float(number) => Self::Number(format!("{number:?}")),
@@ -172,13 +172,13 @@ impl Found {
     }
 }
 
-impl From<&Value> for Found {
+impl From<&Value> for FoundValue {
     fn from(value: &Value) -> Self {
         match value {
             Value::String(text) => Self::Text(text.clone()),
             Value::Integer(number) => Self::Number(number.to_string()),
             Value::Float(number) => Self::Number(format!("{number:?}")),
-            Value::Boolean(choice) => Self::Choice(*choice),
+            Value::Boolean(choice) => Self::Bool(*choice),
             Value::Datetime(date) => Self::Date(date.to_string()),
             Value::Array(_) => Self::List,
             Value::Table(_) => Self::Section,
@@ -186,7 +186,7 @@ impl From<&Value> for Found {
     }
 }
 
-impl Wanted {
+impl NeededType {
     /// Converts serde's description of an expected type.
     fn of(expected: &dyn Expected) -> Self {
         // TOML has only signed numbers of 64 bits.
@@ -196,7 +196,7 @@ impl Wanted {
             "u64" | "usize" => Self::Whole(0, i64::MAX),
             "i64" => Self::Whole(i64::MIN, i64::MAX),
             "f32" | "f64" => Self::Number,
-            "a boolean" => Self::Choice,
+            "a boolean" => Self::Bool,
             "a sequence" => Self::List,
             other if other.starts_with("struct ") => Self::Section,
             _ => Self::Text,

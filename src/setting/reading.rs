@@ -1,4 +1,4 @@
-//! Reads the values of one owner's keys into their types.
+//! Reads the keys of one owner into the fields of a struct.
 //!
 //! serde reports errors as values: what was found, what was expected, which names exist. The toml crate turns them into
 //! sentences with Rust's type names. So this module passes the values to serde itself.
@@ -11,15 +11,16 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use toml::{Table, Value};
 
-use super::{Problem, What};
+use super::{Mistake, Problem};
 
-/// The keys of one owner, as the file has them. All of them are optional. serde must refuse unknown keys.
+/// The keys that one owner reads from a section, as the file has them. All fields are optional, and serde must refuse
+/// unknown keys.
 pub trait Keys: DeserializeOwned {
     /// Examples of good values of the keys, in TOML. Numbers whose names end with their unit need no example.
     const EXAMPLES: &'static [(&'static str, &'static str)];
 }
 
-/// Reads keys. Their owner must know all of them.
+/// Reads the keys of a table. A key that the owner does not know is an error.
 pub(super) fn read<K: Keys>(table: &Table) -> Result<K, Problem> {
     K::deserialize(Node(&Value::Table(table.clone())))
 }
@@ -29,7 +30,7 @@ pub(super) fn read<K: Keys>(table: &Table) -> Result<K, Problem> {
 pub fn names<K: Keys>() -> Vec<&'static str> {
     // An empty key is unknown everywhere, and the error lists the known keys.
     match read::<K>(&Table::from_iter([(String::new(), Value::Boolean(true))])) {
-        Err(Problem { what: What::UnknownKey(names), .. }) => names,
+        Err(Problem { mistake: Mistake::UnknownKey(names), .. }) => names,
         _ => Vec::new(),
     }
 }

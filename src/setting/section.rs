@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::number::is_zero;
+use super::number::zero_problem;
 use super::{Problem, Variables};
 use crate::secret::Secret;
 
-/// The longest time, a century: sums with a clock must not overflow.
+/// The longest time that a key can set, a century. A sum of such a time and a clock's time does not overflow.
 const LONGEST_SECONDS: u64 = 3_153_600_000;
 
 /// A section whose values are checked. It knows its path, and the variables that its keys may name.
@@ -36,7 +36,7 @@ impl<'a> Section<'a> {
         self.variables
     }
 
-    /// Makes a problem with a key. Its reason tells what to do.
+    /// Makes a problem with a key. The reason says what to do.
     #[must_use]
     pub fn problem(&self, name: &str, reason: impl Into<String>) -> Problem {
         Problem::new(self.key(name), reason)
@@ -54,7 +54,7 @@ impl<'a> Section<'a> {
     /// [`Problem`] for 0.
     pub fn positive(&self, name: &str, value: Option<u64>, default: u64) -> Result<u64, Problem> {
         match value {
-            Some(0) => Err(is_zero(&self.key(name))),
+            Some(0) => Err(zero_problem(&self.key(name))),
             Some(value) => Ok(value.min(LONGEST_SECONDS * 1000)),
             None => Ok(default),
         }
@@ -99,15 +99,15 @@ impl<'a> Section<'a> {
         let key = self.key(name);
         let (key, text, found) = match (text.filter(|text| !text.is_empty()), named) {
             (Some(_), Some(_)) => {
-                let problem = Problem::new(&*key, format!("{key}_env is set, too"));
+                let problem = Problem::new(&*key, format!("{key}_env is also set"));
                 return Err(problem.advise("remove one of the two"));
             }
             (Some(text), None) => (key, text, "it".to_owned()),
             (None, Some(name)) => {
-                let key = format!("{key}_env");
+                let (plain, key) = (&key, format!("{key}_env"));
                 let unset = || {
                     Problem::new(&*key, format!("{name} is not set in the environment"))
-                        .advise("set it, or write the key itself")
+                        .advise(format!("set it, or set {plain} instead"))
                 };
                 let text = self.variables.text(name)?.ok_or_else(unset)?.trim().to_owned();
                 (key, text, format!("the value of {name}"))
@@ -119,7 +119,7 @@ impl<'a> Section<'a> {
         };
         if let [b'"' | b'\'', .., b'"' | b'\''] = text.as_bytes() {
             let reason = format!("the quotes around {found} are a part of it");
-            return Err(Problem::new(key, reason).advise("write it without them"));
+            return Err(Problem::new(key, reason).advise("remove them"));
         }
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Secret::new(text))

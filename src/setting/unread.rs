@@ -1,19 +1,20 @@
-//! A section of the configuration from which each owner takes its keys.
+//! A section of the configuration from which each owner of keys takes its own.
 
 use toml::{Table, Value};
 
 use super::reading::{Keys, names, read};
-use super::{Found, Problem, Wanted, What};
+use super::{FoundValue, Mistake, NeededType, Problem};
 
-/// A section from which owners take their keys, with its path and the names of all keys that owners know.
+/// A section of which some keys are still to be taken by their owners. It has its path, and the names of all keys that
+/// the owners know.
 #[derive(Debug, Clone)]
-pub struct Unread {
+pub struct UnreadSection {
     path: String,
     table: Table,
     known: Vec<&'static str>,
 }
 
-impl Unread {
+impl UnreadSection {
     /// Makes a section of the whole configuration.
     #[must_use]
     pub fn root(table: Table) -> Self {
@@ -65,7 +66,9 @@ impl Unread {
                 let entries = entries.into_iter().enumerate();
                 entries.map(|(index, entry)| Self::at(format!("{name}[{index}]"), entry)).collect()
             }
-            Some(other) => Err(Problem::of(name, What::Mismatch(Wanted::List, Found::from(&other)))),
+            Some(other) => {
+                Err(Problem::of(name, Mistake::Mismatch(NeededType::List, FoundValue::from(&other))))
+            }
         }
     }
 
@@ -82,14 +85,14 @@ impl Unread {
     pub fn finish(self) -> Result<(), Problem> {
         match self.table.keys().next() {
             None => Ok(()),
-            Some(name) => Err(Problem::of(name, What::UnknownKey(self.known)).within(&self.path)),
+            Some(name) => Err(Problem::of(name, Mistake::UnknownKey(self.known)).within(&self.path)),
         }
     }
 
     fn at(path: String, value: Value) -> Result<Self, Problem> {
         match value {
             Value::Table(table) => Ok(Self { path, table, known: Vec::new() }),
-            other => Err(Problem::of(path, What::Mismatch(Wanted::Section, Found::from(&other)))),
+            other => Err(Problem::of(path, Mistake::Mismatch(NeededType::Section, FoundValue::from(&other)))),
         }
     }
 

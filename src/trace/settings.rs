@@ -153,7 +153,7 @@ fn header(member: &str) -> Option<(String, Secret)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setting::{Subject, Variables, What};
+    use crate::setting::{Mistake, Subject, Variables};
 
     fn read(keys: TracesKeys) -> Result<Option<TracesConfig>, Problem> {
         let variables: Variables = [("SET", "a=1")].into_iter().collect();
@@ -207,7 +207,10 @@ mod tests {
             let entry = TracesKeys { otlp_headers: Some(text.to_owned()), ..to("http://h:1") };
             let problem = read(entry).unwrap_err();
             assert_eq!(problem.subject, Subject::Key("traces.otlp_headers".to_owned()));
-            assert!(matches!(&problem.what, What::Reason(reason) if !reason.contains("secret")), "{problem}");
+            assert!(
+                matches!(&problem.mistake, Mistake::Reason(reason) if !reason.contains("secret")),
+                "{problem}"
+            );
         }
     }
 }

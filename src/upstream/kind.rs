@@ -16,7 +16,7 @@ use super::openai::OpenAi;
 use super::remote::RemoteKeys;
 use super::transcription::Transcription;
 use crate::audio::Container;
-use crate::setting::{Keys, Problem, Section, Unread, names};
+use crate::setting::{Keys, Problem, Section, UnreadSection, names};
 
 /// Every kind of channel, in the order in which messages list them.
 pub const KINDS: &[&Kind] = &[
@@ -125,7 +125,7 @@ pub struct ModelHint {
 }
 
 /// Makes a provider from the keys of a channel.
-type MakeProvider = fn(&Section<'_>, RemoteKeys, Unread) -> Result<Arc<dyn Provider>, Problem>;
+type MakeProvider = fn(&Section<'_>, RemoteKeys, UnreadSection) -> Result<Arc<dyn Provider>, Problem>;
 
 /// A [`ChannelKind`] as a value.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ pub struct Kind {
     /// Returns the names of the kind's own keys.
     pub keys: fn() -> Vec<&'static str>,
     /// Takes the kind's own keys and checks their types.
-    pub take: fn(&mut Unread) -> Result<(), Problem>,
+    pub take: fn(&mut UnreadSection) -> Result<(), Problem>,
     /// [`ChannelKind::provider`], from the kind's own keys as they were written.
     pub provider: MakeProvider,
 }

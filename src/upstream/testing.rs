@@ -15,7 +15,7 @@ use super::{Batch, Hold, Terms, Upstream, UpstreamError, UpstreamEvent, Upstream
 use crate::audio::{Audio, Container};
 use crate::channel::{Breaker, BreakerRule, Capability, Channel, RetryRule};
 use crate::pattern::ModelPattern;
-use crate::setting::{Keys, Problem, Section, Unread, Variables};
+use crate::setting::{Keys, Problem, Section, UnreadSection, Variables};
 use crate::task::{Question, TextKind};
 use crate::wire::completion::{FinishReason, Usage};
 
@@ -57,7 +57,7 @@ pub(super) fn with_keys<K: Keys, P>(
     make: impl FnOnce(&Section<'_>, &RemoteKeys, K) -> Result<P, Problem>,
     text: &str,
 ) -> P {
-    let mut written = Unread::root(format!("api_key = \"k\"\n{text}").parse().unwrap());
+    let mut written = UnreadSection::root(format!("api_key = \"k\"\n{text}").parse().unwrap());
     let (remote, keys) = (written.take().unwrap(), written.take_all().unwrap());
     make(&Section::new("channels[0]", &Variables::default()), &remote, keys).unwrap()
 }

@@ -109,7 +109,8 @@ fn a_wrong_value_is_explained_in_a_users_words() {
         ),
         (
             "drain_seconds = 30s",
-            "drain_seconds: a whole number of seconds is needed, and this is 30s: write only digits, as in drain_seconds = 30",
+            "drain_seconds: a whole number of seconds is needed, and this is 30s: write only digits, as in \
+             drain_seconds = 30",
         ),
         (
             "drain_seconds = 030",
@@ -122,7 +123,7 @@ fn a_wrong_value_is_explained_in_a_users_words() {
         ),
         (
             "drain_seconds =",
-            "drain_seconds: the value is missing: write it after =, text in quotes, as in drain_seconds = 30",
+            "drain_seconds: the value is missing: write it after =, and put text in quotes, as in drain_seconds = 30",
         ),
         (
             "[limits]\nmax_body_bytes = \"10MB\"",
@@ -217,12 +218,12 @@ fn a_wrong_value_is_explained_in_a_users_words() {
             "api_key: the value is not understood: put text in quotes, as in",
         ),
         ("li sten = 1", "the line is not understood: write key = value"),
-        ("[stream", "the name of a section is written as in [stream]"),
+        ("[stream", "the name is not understood: write the name of a section as in [stream]"),
         ("listen \"a\"", "the line is not understood: write key = value"),
         ("listen: \"a\"", "the line is not understood: write key = value"),
         (
             "listen = \"8080\"",
-            "listen: \"8080\" is a port without an address: 127.0.0.1:8080 accepts only this machine",
+            "listen: \"8080\" is a port without an address: 127.0.0.1:8080 accepts connections from this machine only",
         ),
         (
             "data_dir = \" \"",
@@ -296,8 +297,9 @@ fn a_message_names_where_the_value_was_set_with_an_example_of_that_form() {
             Flags::default(),
             "listen = \"x\"",
             &variable,
-            "HEARKEN_LISTEN (environment): \"8080\" is a port without an address: 127.0.0.1:8080 accepts only this \
-             machine, 0.0.0.0:8080 also others; write one of them, as in HEARKEN_LISTEN=127.0.0.1:8080",
+            "HEARKEN_LISTEN (environment): \"8080\" is a port without an address: 127.0.0.1:8080 accepts connections \
+             from this machine only, 0.0.0.0:8080 from any machine; write one of them, as in \
+             HEARKEN_LISTEN=127.0.0.1:8080",
         ),
         (
             Flags::default(),
@@ -316,15 +318,15 @@ fn a_message_names_where_the_value_was_set_with_an_example_of_that_form() {
             "",
             &[("HEARKEN_FETCH__ALLOW_PORTS", "[0]")],
             "HEARKEN_FETCH__ALLOW_PORTS (environment): fetch.allow_ports[0]: there is no port 0: list ports from 1 to \
-             65535, or none for any, as in HEARKEN_FETCH__ALLOW_PORTS='[443, 8443]'",
+             65535, or write an empty list to allow every port, as in HEARKEN_FETCH__ALLOW_PORTS='[443, 8443]'",
         ),
         // A missing key is reported where the rest of its section was set.
         (
             Flags::default(),
             "",
             &[("HEARKEN_CHANNELS__0__NAME", "x")],
-            "HEARKEN_CHANNELS__0__KIND (environment): it is missing: write one of echo, gemini, openai, transcription or local, \
-             as in HEARKEN_CHANNELS__0__KIND=gemini",
+            "HEARKEN_CHANNELS__0__KIND (environment): it is missing: write one of echo, gemini, openai, transcription \
+             or local, as in HEARKEN_CHANNELS__0__KIND=gemini",
         ),
         (
             Flags::default(),
@@ -483,13 +485,9 @@ fn a_variable_of_a_wrong_type_has_an_example_with_a_variable() {
         (
             "HEARKEN_LISTEN",
             "\"127.0.0.1:8080\"",
-            "the quotes around the value are a part of it: write it without them, as in HEARKEN_LISTEN=127.0.0.1:8080",
+            "the quotes around the value are a part of it: remove them, as in HEARKEN_LISTEN=127.0.0.1:8080",
         ),
-        (
-            "HEARKEN_DRAIN_SECONDS",
-            "'30'",
-            "the quotes around the value are a part of it: write it without them, as in",
-        ),
+        ("HEARKEN_DRAIN_SECONDS", "'30'", "the quotes around the value are a part of it: remove them, as in"),
     ] {
         let error = load("", &[(name, value)]).unwrap_err();
         assert!(error.starts_with(&format!("{name} (environment): {expected}")), "{error}");

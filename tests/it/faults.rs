@@ -1,12 +1,11 @@
 //! The fault matrix: every fault, of every kind of upstream, before and after the first chunk, as a client sees it in
-//! the three places. This test writes the table in the README.
+//! the three places. This test writes the table in `docs/errors.md`.
 //!
-//! After an intended change, `HEARKEN_UPDATE_README=1 cargo test --test it faults` rewrites the table.
+//! After an intended change, `HEARKEN_UPDATE_DOCUMENTS=1 cargo test --test it faults` rewrites the table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
@@ -16,8 +15,9 @@ use crate::support::fake_command::{ANY_KEY, FakeCommand};
 use crate::support::hearken::Hearken;
 use crate::support::http::Client;
 use crate::support::subscriber::{Frame, content};
+use crate::tidy::root;
 
-/// The lines around the table in the README.
+/// The lines around the table in the document.
 const BEGIN: &str = "<!-- The fault matrix, written by tests/it/faults.rs -->\n";
 const END: &str = "<!-- The end of the fault matrix -->\n";
 
@@ -32,14 +32,14 @@ type Fault = (&'static str, Option<&'static str>, Option<&'static str>);
 
 const FAULTS: [Fault; 30] = [
     ("no server listens", Some(NO_LISTENER), None),
-    ("closes without a word", Some("slam"), None),
+    ("closes without a response", Some("slam"), None),
     ("never answers", Some("silent"), None),
     ("goes silent", Some("stall"), Some("stall+after=2")),
     ("never ends", None, Some("endless+pause=50")),
     ("cuts the connection", Some("cut=9"), Some("cut=9+after=2")),
-    ("breaks off within a frame", Some("half"), Some("half+after=2")),
-    ("ends within a frame", Some("torn"), Some("torn+after=2")),
-    ("ends without saying so", Some("unfinished+after=0"), Some("unfinished")),
+    ("cuts the connection within a frame", Some("half"), Some("half+after=2")),
+    ("ends the body within a frame", Some("torn"), Some("torn+after=2")),
+    ("ends without a sign of the finish", Some("unfinished+after=0"), Some("unfinished")),
     ("empty response", Some("empty"), None),
     ("HTML, or a damaged event", Some("garbage"), Some("garbage+after=2")),
     ("an error as an event", Some("error"), Some("error+after=2")),
@@ -50,7 +50,7 @@ const FAULTS: [Fault; 30] = [
     ("404", Some("404"), None),
     ("413", Some("413"), None),
     ("429", Some("429"), None),
-    ("429, come back in 60 s", Some("429=60"), None),
+    ("429, retry in 60 s", Some("429=60"), None),
     ("429, the quota is used up", Some("daily"), None),
     ("500", Some("500"), None),
     ("501", Some("501"), None),
@@ -58,9 +58,9 @@ const FAULTS: [Fault; 30] = [
     ("the region is refused", Some("region"), None),
     ("the prompt is blocked", Some("blocked"), None),
     ("the filter ends the answer", None, Some("filtered")),
-    ("every byte by itself: no fault", None, Some("split")),
-    ("`NaN` beside the answer, and events of words or numbers between: no fault", None, Some("odd")),
-    ("compressed unasked: no fault", None, Some("gzip")),
+    ("each byte sent alone: no fault", None, Some("split")),
+    ("`NaN` next to the answer, and events that are words or numbers: no fault", None, Some("odd")),
+    ("compressed although not requested: no fault", None, Some("gzip")),
 ];
 
 /// What a client sees.
@@ -209,15 +209,15 @@ fn table() -> String {
 }
 
 #[test]
-fn the_readme_shows_what_clients_see_of_every_fault() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).expect("the README has a place for the table");
-    let (told, after) = rest.split_once(END).expect("the README's table has an end");
+fn the_error_page_shows_what_clients_see_of_every_fault() {
+    let path = root().join("docs/errors.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).expect("the page has a place for the table");
+    let (told, after) = rest.split_once(END).expect("the page's table has an end");
     let seen = table();
-    if told != seen && std::env::var_os("HEARKEN_UPDATE_README").is_some() {
+    if told != seen && std::env::var_os("HEARKEN_UPDATE_DOCUMENTS").is_some() {
         std::fs::write(&path, format!("{before}{BEGIN}{seen}{END}{after}")).unwrap();
         return;
     }
-    assert!(told == seen, "the README has:\n{told}\nbut clients see:\n{seen}");
+    assert!(told == seen, "docs/errors.md has:\n{told}\nbut clients see:\n{seen}");
 }

@@ -91,18 +91,19 @@ fn the_code_of_audio_formats_uses_no_other_room() {
 }
 
 #[test]
-fn the_readme_names_every_error_code() {
-    let Ok(readme) = std::fs::read_to_string(root().join("README.md")) else {
-        println!("there is no README.md yet");
-        return;
-    };
-    for code in hearken::error::ErrorCode::ALL {
-        assert!(
-            readme.contains(&format!("`{}`", code.as_str())),
-            "README.md does not name {}",
-            code.as_str()
-        );
+fn the_error_page_lists_every_code_as_the_program_has_it() {
+    let page = std::fs::read_to_string(root().join("docs/errors.md")).unwrap();
+    let (_, rest) = page.split_once("| status | code | type | retryable | when | what to do |\n").unwrap();
+    let rows: Vec<&str> = rest.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+    let expected = hearken::error::ErrorCode::ALL.iter().map(|code| {
+        let (status, name, kind) = (code.status(), code.as_str(), code.kind());
+        let retryable = if code.retryable() { "yes" } else { "no" };
+        format!("| {status} | `{name}` | `{kind}` | {retryable} | {} | ", code.meaning())
+    });
+    for (row, expected) in rows.iter().zip(expected) {
+        assert!(row.starts_with(&expected), "docs/errors.md has\n{row}\nand should have\n{expected}");
     }
+    assert_eq!(rows.len(), hearken::error::ErrorCode::ALL.len());
 }
 
 #[test]

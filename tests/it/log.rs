@@ -17,6 +17,7 @@ use crate::support::http::Client;
 use crate::support::metrics::Scraped;
 use crate::support::shell::with_output;
 use crate::support::until;
+use crate::tidy::{root, sources};
 
 /// A server whose standard error the test provides.
 struct Server {
@@ -292,4 +293,27 @@ fn a_long_path_is_shortened_in_the_log() {
     hearken.get(&format!("/{}", "x".repeat(5000))).error(404, "not_found");
     let line = hearken.log_line("path=\"/xxx");
     assert!(line.len() < 600, "{} bytes", line.len());
+}
+
+#[test]
+fn the_documents_quote_log_messages_of_the_source() {
+    let source: String = sources("src").into_iter().map(|(_, text)| text).collect();
+    // A long message is divided in the source by a backslash at the end of the line.
+    let source: String = source.split("\\\n").map(str::trim_start).collect::<Vec<_>>().concat();
+    let page = std::fs::read_to_string(root().join("docs/observability.md")).unwrap();
+    let (_, logs) = page.split_once("### The lines of normal work").unwrap();
+    let (logs, _) = logs.split_once("### What is never logged").unwrap();
+    let cells = logs.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        let first = cells.next()?;
+        if matches!(first, "error" | "warn") { cells.next() } else { Some(first) }
+    });
+    let quoted: Vec<&str> = cells.filter_map(|cell| cell.strip_prefix('`')?.strip_suffix('`')).collect();
+    assert!(quoted.len() > 10, "{quoted:?}");
+    for message in quoted {
+        assert!(
+            source.contains(&format!("\"{message}")),
+            "no log line of the source begins with {message:?}"
+        );
+    }
 }

@@ -428,12 +428,18 @@ fn project(path: &str) -> String {
 }
 
 #[test]
-fn the_readme_lists_every_metric() {
-    assert!(project("README.md").contains(&table()), "the README's table of metrics should be:\n{}", table());
+fn the_documents_list_every_metric_and_every_alert() {
+    let page = project("docs/observability.md");
+    assert!(page.contains(&table()), "the table of metrics in docs/observability.md should be:\n{}", table());
+    let rules = project("deploy/prometheus/alerts.yml");
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let explained: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("### Hearken")).map(str::trim).collect();
+    assert_eq!(explained, alerts.map(|name| name.trim_start_matches("Hearken")).collect::<Vec<_>>());
 }
 
 #[test]
-fn dashboard_and_alerts_use_existing_metrics() {
+fn dashboard_alerts_and_documents_use_existing_metrics() {
     let known: Vec<String> = ALL
         .iter()
         .flat_map(|metric| match metric.kind {
@@ -449,6 +455,8 @@ fn dashboard_and_alerts_use_existing_metrics() {
     let mut queries: String =
         targets.map(|target| format!("{}\n", target["expr"].as_str().unwrap())).collect();
     queries += &project("deploy/prometheus/alerts.yml");
+    let page = project("docs/observability.md");
+    queries.extend(page.split("```promql\n").skip(1).filter_map(|rest| rest.split("```").next()));
     let words = queries.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
     let mut asked: Vec<&str> =
         words.filter(|word| word.starts_with("hearken_") || word.starts_with("process_")).collect();

@@ -14,6 +14,7 @@ use crate::support::hearken::{Hearken, run};
 use crate::support::http::Reply;
 use crate::support::subscriber::content;
 use crate::support::{MODEL, WAV, fixture};
+use crate::tidy::root;
 
 /// How a response ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -696,4 +697,22 @@ fn hearken_distinguishes_each_fault_from_an_answer() {
         hearken.cancel(id);
     }
     fake.counted("hearken closes calls for which no client waits", |stats| stats["open"] == 0);
+}
+
+#[test]
+fn the_load_testing_page_lists_every_step_of_a_script() {
+    let help = String::from_utf8(run(&["fake-upstream", "--help"]).stdout).unwrap();
+    let (_, rest) = help.split_once("The shape (").expect("the help describes the shape of an answer");
+    let (steps, _) = rest.split_once("A step that is unknown").expect("the help ends its list of steps");
+    let steps: Vec<&str> = steps
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ").filter(|line| !line.starts_with(' ')))
+        .filter_map(|line| line.split("  ").next())
+        .collect();
+    assert!(steps.len() > 25 && steps.contains(&"chunks=N") && steps.contains(&"rate=P"), "{steps:?}");
+    let page = std::fs::read_to_string(root().join("docs/load-testing.md")).unwrap();
+    let (_, table) = page.split_once("| step | effect |\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let listed: Vec<&str> = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(listed, steps);
 }

@@ -4,8 +4,9 @@
 //! [`upstream`], turns the answer into OpenAI's chunks and appends them to a [log](task::ChunkLog). Any number of
 //! subscribers read that log, each from its own position. A later query gets the whole ChatCompletion from the [`store`].
 //!
-//! The README tells users how to run hearken. This page tells developers how hearken is built. A module of the crate is
-//! called a room. A commit that changes something described here must change this page, too.
+//! The documents in `docs/` tell users how to run hearken, and `docs/concepts.md` has a picture of its parts. This page
+//! tells developers how hearken is built. A module of the crate is called a room. A commit that changes something
+//! described here must change this page, too.
 //!
 //! # The map, in reading order
 //!

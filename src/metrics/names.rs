@@ -1,4 +1,4 @@
-//! Every metric, declared once: its name, its kind, its labels and its help text. The README's table is this one.
+//! Every metric, declared once: its name, its kind, its labels and its help text. The table in `docs/observability.md` is this one.
 //!
 //! Labels have few values, and all of them are known when the server starts or are written in its source: channels,
 //! codes, routes. Models, keys and tasks are not labels: clients could create as many of them as they like.

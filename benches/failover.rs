@@ -123,7 +123,7 @@ fn one_case(case: &Case, options: &ManyTasks) -> Outcome<Row> {
         name: case.name,
         time,
         failed_calls: count("upstream call failed"),
-        rests: count("is left alone for a while"),
+        rests: count("it rests for a while"),
         by_doubtful,
         latencies,
         baseline: case.script.is_none(),

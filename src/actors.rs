@@ -1,4 +1,4 @@
-//! The actors, and [`Tasks`], the typed handle through which all other modules use them.
+//! The actors. All other modules use them through [`Tasks`], a typed handle.
 //!
 //! Only this folder knows whether an answer came from a live actor or from the store.
 
@@ -14,11 +14,12 @@ mod tests;
 
 pub use dispatcher::Dispatcher;
 pub use limits::{TaskKeys, TaskLimits};
-pub use recovery::{TakenUp, take_up};
+pub use recovery::{RecoveryCounts, recover_tasks};
 pub use registry::Registry;
 pub use submit::{CallerGone, Submitted};
 pub use task::TaskSettings;
 pub use tasks::Tasks;
 
-/// Most audio that a running task keeps in memory, in bytes. Audio from a file takes longer to read than audio in memory.
+/// The most audio that a running task keeps in memory, in bytes. Small audio is kept there because a file takes longer
+/// to read.
 pub const HELD_BYTES: usize = 64 * 1024;

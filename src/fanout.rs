@@ -1,4 +1,4 @@
-//! Fan-out: how one task's frames reach any number of subscribers.
+//! Fan-out: how one task's frames frames_within any number of subscribers.
 //!
 //! # The parts
 //!
@@ -11,9 +11,9 @@
 //! There are two ways from a cursor to a socket. The cursor makes both send the same bytes:
 //!
 //! 1. **The body** ([`body`]) is an ordinary response body. It works over every protocol that the HTTP server supports.
-//!    It serves where `stream.hand_over` is off or a pump has no room. Each event wakes each subscriber's connection;
-//!    its dispatcher takes a piece from the body, copies it into its buffer and writes that. All subscribers of a log
-//!    on one worker share one wake-up and one timer (`wake_group`).
+//!    It is used where `stream.hand_over` is off, under TLS, or when a pump has no room. Each event wakes each
+//!    subscriber's connection; its dispatcher takes a piece from the body, copies it into its buffer and writes that.
+//!    All subscribers of a log on one worker share one wake-up and one timer (`wake_group`).
 //! 2. **The pump** ([`pump`]) writes to plain TCP sockets itself, after the HTTP server has written everything that it
 //!    has to write. It costs little more than the kernel's work. A waiting subscriber costs less than a kilobyte
 //!    instead of the dispatcher's two buffers of 8 KiB.
@@ -30,8 +30,8 @@
 //!   dispatcher's buffer. Then the body puts itself, as an [`Arrival`], into the `HandOver`, and returns nothing more.
 //! - The dispatcher writes out its buffer. It flushes the `Socket` only when all of the buffer is written. At this
 //!   moment the whole response so far is in the kernel. The `Socket` gives its TCP stream and the arrival to a pump.
-//!   From then on the `Socket` fails, beginning with this flush. To the dispatcher this is a broken connection: it ends
-//!   without writing anything and without touching the stream.
+//!   From then on every call of the `Socket` fails, beginning with this flush. The dispatcher takes this for a broken
+//!   connection, and ends without writing anything more.
 //!
 //! No descriptor is duplicated and nothing is `unsafe`: the stream is moved. If the pump has no room for the arrival at
 //! that moment, the body takes it back and continues in the first way.
@@ -65,8 +65,8 @@
 mod behind;
 mod body;
 mod cursor;
-mod patience;
 mod pump;
+mod send_timeout;
 mod settings;
 mod socket;
 mod subscriber;
@@ -89,8 +89,8 @@ use crate::task::FrameReader;
 pub use behind::Behind;
 use body::SubscriptionBody;
 use cursor::Cursor;
-pub use patience::Patience;
 use pump::{Arrival, PumpHandle};
+pub use send_timeout::SendTimeout;
 pub use settings::{StreamConfig, StreamKeys};
 pub use socket::{HandOver, OpenFile, Socket};
 pub use subscription::SubscriberInfo;
@@ -98,9 +98,9 @@ use subscription::{Subscription, SubscriptionStats};
 pub use topic::Framing;
 use wake_group::WakeGroups;
 
-/// This many subscriptions of a task are served on the task's own thread, in about 5 ms. Later ones are spread over all
-/// pumps, whether or not the first ones still exist.
-const SUBSCRIBERS_AT_HOME: usize = 1024;
+/// The first so many subscriptions of a task are served on the task's own thread, in about 5 ms. Later ones are spread
+/// over all pumps, even if the first ones have ended.
+const SUBSCRIBERS_ON_TASK_THREAD: usize = 1024;
 
 /// All subscribers of this server, and the pumps that serve them.
 #[derive(Debug, Clone)]
@@ -136,7 +136,7 @@ impl Fanout {
         &self.stats
     }
 
-    /// Returns how far the pumps' subscribers are behind; `None` without pumps, or if one does not answer.
+    /// Returns how far the pumps' subscribers are behind; `None` if there are no pumps, or if one has ended.
     pub async fn behind(&self) -> Option<Behind> {
         let asked = join_all(self.pumps.iter().map(PumpHandle::measure)).await;
         asked.into_iter().reduce(|one, other| Some(one?.and(other?))).flatten()
@@ -145,7 +145,7 @@ impl Fanout {
     /// Returns the pump that serves the next subscriber of this log; `None` where sockets are not handed over.
     fn pump_for(&self, log: &FrameReader) -> Option<&PumpHandle> {
         let before = log.log().count_subscription();
-        let turn = if before < SUBSCRIBERS_AT_HOME { log.log().home() } else { before };
+        let turn = if before < SUBSCRIBERS_ON_TASK_THREAD { log.log().arbiter() } else { before };
         self.pumps.get(turn.checked_rem(self.pumps.len())?)
     }
 
@@ -155,13 +155,14 @@ impl Fanout {
         join_all(self.pumps.iter().map(PumpHandle::break_off_revoked)).await;
     }
 
-    /// Lets the pumps write what remains to be written and end. This takes at most `most`. No log may grow any more.
+    /// Lets the pumps write what is still to be written, and ends them. Takes at most `most`. The logs must not grow
+    /// any more.
     pub async fn stop(&self, most: Duration) {
         join_all(self.pumps.iter().map(|pump| pump.stop(most))).await;
     }
 }
 
-/// Creates the subscriptions of one HTTP worker; it stays on the worker's thread.
+/// Creates the subscriptions of one HTTP worker. It must stay on the worker's thread.
 #[derive(Debug)]
 pub struct SubscriptionFactory {
     fanout: Fanout,

@@ -34,7 +34,7 @@ use actix::{Actor, Arbiter};
 use tokio::join;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::actors::{Dispatcher, Registry, TakenUp, TaskSettings, Tasks, take_up};
+use crate::actors::{Dispatcher, RecoveryCounts, Registry, TaskSettings, Tasks, recover_tasks};
 use crate::api::PayloadMemory;
 use crate::channel::{Channel, Channels};
 use crate::config::Config;
@@ -164,8 +164,8 @@ pub async fn run(
     let fanout = Fanout::start(stream, &arbiters, metrics.fanout.clone())?;
     actix_rt::spawn(key_follower.run(fanout.clone()));
     let registry = Registry::new(settings, arbiters).start();
-    let taken_up = take_up(&registry, &store, &channels, &keys.current()).await?;
-    if taken_up != TakenUp::default() {
+    let taken_up = recover_tasks(&registry, &store, &channels, &keys.current()).await?;
+    if taken_up != RecoveryCounts::default() {
         tracing::info!(run = taken_up.run, end = taken_up.end, "took up what an earlier run left unfinished");
     }
     let responses = ResponseMemory::new(config.max_response_memory_bytes);
@@ -224,7 +224,7 @@ pub async fn run(
         }
     };
     tokio::select! {
-        () = drained => tracing::info!(subscribers = fanout.stats().left(), "drained"),
+        () = drained => tracing::info!(subscribers = fanout.stats().ended(), "drained"),
         () = signals.next() => tracing::warn!("ended at once"),
     }
     Ok(())

@@ -27,7 +27,7 @@ use crate::wire::trace_context::{TraceContext, TraceId};
 
 pub use answer::Answer;
 pub use chunk_log::{ChunkLog, FrameReader, LogHandle, LogReader, Mark};
-pub use cold_log::{ColdLog, EndedStream, Kept, RecordSource};
+pub use cold_log::{ColdLog, EndedStream, KeptEntries, RecordSource};
 pub use completion::Completion;
 pub use entry::{Entry, TextKind};
 pub use format::{Encoder, Format};

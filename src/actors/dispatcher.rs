@@ -20,24 +20,24 @@ use crate::upstream::Hold;
 /// Messages that may wait for the dispatcher. When that many wait, further senders wait.
 const MAILBOX: usize = 1024;
 
-/// Permission to run at a channel. The slot is given back when the permit and every [`Hold`] on it are dropped, however
+/// Permission to run at a channel. The slot is returned when the permit and every [`Hold`] on it are dropped, however
 /// the task ended.
 #[derive(Debug)]
 pub struct Permit {
     channel: Arc<Channel>,
     probe: Option<Probe>,
     ticket: Ticket,
-    taken: Arc<Taken>,
+    taken: Arc<TakenSlot>,
 }
 
-/// A slot that is taken. Dropping it gives the slot back.
+/// A slot that is taken. Dropping it returns the slot.
 #[derive(Debug)]
-struct Taken {
+struct TakenSlot {
     slot: Slot,
-    back: Back,
+    returns: ReturnSenders,
 }
 
-/// A slot that is no longer needed.
+/// A slot: the key that uses it, and the index of its channel.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     key: KeyHash,
@@ -46,12 +46,12 @@ struct Slot {
 
 /// The senders that return slots and tickets to the dispatcher.
 #[derive(Debug, Clone)]
-struct Back {
+struct ReturnSenders {
     /// Has room for every slot.
     slots: mpsc::Sender<Slot>,
-    /// Tickets of tasks that have left the queue. A ticket that finds no room here is recognised as gone when its turn
-    /// comes.
-    left: mpsc::Sender<Ticket>,
+    /// Tickets of tasks that have left the queue. If the channel is full, a ticket is lost. The dispatcher then notices
+    /// that the task has left when it grants it a permit.
+    abandoned: mpsc::Sender<Ticket>,
 }
 
 impl Permit {
@@ -75,27 +75,27 @@ impl Permit {
     /// Keeps the slot taken, even after the permit is dropped: for work that cannot end at once.
     #[must_use]
     pub fn hold(&self) -> Hold {
-        Hold::new(Arc::<Taken>::clone(&self.taken))
+        Hold::new(Arc::<TakenSlot>::clone(&self.taken))
     }
 }
 
-impl Drop for Taken {
+impl Drop for TakenSlot {
     fn drop(&mut self) {
         // If the dispatcher is gone, it has no slots to give out either.
-        let _ = self.back.slots.try_send(self.slot);
+        let _ = self.returns.slots.try_send(self.slot);
     }
 }
 
-/// A place in the queue for a permit. It resolves to a permit, or to `None` if the server drains first. Dropping it
-/// leaves the queue.
+/// A place in the queue for a permit. This future resolves to the permit, or to `None` if the server drains first.
+/// Dropping it removes the task from the queue.
 #[derive(Debug)]
-pub struct Turn {
+pub struct QueuedPermit {
     permit: oneshot::Receiver<Permit>,
     ticket: Ticket,
-    back: Back,
+    returns: ReturnSenders,
 }
 
-impl Future for Turn {
+impl Future for QueuedPermit {
     type Output = Option<Permit>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -103,11 +103,11 @@ impl Future for Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for QueuedPermit {
     fn drop(&mut self) {
-        // A task that had its turn has already left the queue.
+        // A task that has received its permit is no longer in the queue.
         if !self.permit.is_terminated() {
-            let _ = self.back.left.try_send(self.ticket);
+            let _ = self.returns.abandoned.try_send(self.ticket);
         }
     }
 }
@@ -116,19 +116,19 @@ impl Drop for Turn {
 #[derive(Debug)]
 pub enum Admission {
     /// The task has a permit.
-    Now(Permit),
+    Granted(Permit),
     /// The task waits for a permit.
-    Line(Turn),
+    Queued(QueuedPermit),
 }
 
-/// Tells whether a request for a permit comes from a new submit or from an accepted task.
+/// The origin of a request for a permit: a new submit or an accepted task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// A submit. It is refused if too many tasks wait already.
-    New,
-    /// A task that was accepted before: by an earlier process, or for another channel. It waits however many others
-    /// wait.
-    Accepted,
+pub enum RequestedBy {
+    /// A new submit. The dispatcher refuses it if too many tasks wait already.
+    NewSubmit,
+    /// A task that was accepted before: by an earlier process, or for another channel. The dispatcher lets it wait,
+    /// even if the queue is full.
+    AcceptedTask,
 }
 
 /// Requests a permit.
@@ -138,10 +138,10 @@ pub struct Admit {
     /// The task and the channels that it may use.
     pub applicant: Applicant,
     /// Where the request comes from.
-    pub standing: Standing,
+    pub requested_by: RequestedBy,
 }
 
-/// Stops giving out permits. Tasks that wait now get none.
+/// Stops granting permits. Tasks that wait for a permit get none.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Close;
@@ -149,12 +149,13 @@ pub struct Close;
 /// Returns how many tasks have a slot, how many wait, and how many may wait.
 #[derive(Debug, Message)]
 #[rtype(result = "(QueueLevels, usize)")]
-pub struct Tell;
+pub struct QueueStatus;
 
-/// How often the dispatcher checks whether channels have begun or ended a rest when no other event triggers the check.
-const LOOK: Duration = Duration::from_millis(500);
-/// Most tickets of tasks that left the queue which may wait for the dispatcher.
-const MOST_LEFT: usize = 1 << 16;
+/// How often the dispatcher checks whether a channel has begun or ended a rest, if no other event causes the check
+/// earlier.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(500);
+/// The most tickets of tasks that have left the queue which may wait for the dispatcher.
+const MOST_ABANDONED: usize = 1 << 16;
 
 /// The actor that owns all slots.
 #[derive(Debug)]
@@ -163,9 +164,9 @@ pub struct Dispatcher {
     /// `limits.max_pending_tasks`
     most_waiting: usize,
     pace: Pace,
-    back: Back,
+    returns: ReturnSenders,
     slots: mpsc::Receiver<Slot>,
-    left: mpsc::Receiver<Ticket>,
+    abandoned: mpsc::Receiver<Ticket>,
     closed: bool,
 }
 
@@ -174,15 +175,15 @@ impl Dispatcher {
     #[must_use]
     pub fn new(channels: &Channels, most_waiting: usize) -> Self {
         let queue = Queue::new(channels);
-        let (slots_back, slots) = mpsc::channel(queue.slots().clamp(1, Semaphore::MAX_PERMITS));
-        let (left_back, left) = mpsc::channel(MOST_LEFT);
+        let (return_slot, slots) = mpsc::channel(queue.slots().clamp(1, Semaphore::MAX_PERMITS));
+        let (return_ticket, abandoned) = mpsc::channel(MOST_ABANDONED);
         Self {
             queue,
             most_waiting,
             pace: Pace::default(),
-            back: Back { slots: slots_back, left: left_back },
+            returns: ReturnSenders { slots: return_slot, abandoned: return_ticket },
             slots,
-            left,
+            abandoned,
             closed: false,
         }
     }
@@ -190,13 +191,13 @@ impl Dispatcher {
     fn permit(&self, grant: Grant) -> Permit {
         let Grant { channel, key, probe, ticket } = grant;
         let slot = Slot { key, place: channel.place };
-        Permit { channel, probe, ticket, taken: Arc::new(Taken { slot, back: self.back.clone() }) }
+        Permit { channel, probe, ticket, taken: Arc::new(TakenSlot { slot, returns: self.returns.clone() }) }
     }
 
     fn hand_out(&mut self, granted: Vec<(oneshot::Sender<Permit>, Grant)>, now: Instant) {
         for (waiter, grant) in granted {
             self.pace.turn(now);
-            // If the waiting task has left, its permit is dropped and comes back.
+            // If the waiting task has left, the permit is dropped, which returns its slot.
             let _ = waiter.send(self.permit(grant));
         }
     }
@@ -218,29 +219,33 @@ impl Dispatcher {
             .with_retry_after(self.pace.next(now))
     }
 
-    fn admit(&mut self, Admit { applicant, standing }: Admit, now: Instant) -> Result<Admission, Failure> {
+    fn admit(
+        &mut self,
+        Admit { applicant, requested_by }: Admit,
+        now: Instant,
+    ) -> Result<Admission, Failure> {
         if self.closed {
             return Err(Failure::shutting_down());
         }
         self.settle(now);
-        // Each task that moves to another channel leaves a slot to a new task, which may move as well. Without this
-        // limit the queue of moved tasks would grow without end.
-        if standing == Standing::New && self.queue.moved() > self.queue.slots() {
+        // A task that moves to another channel frees a slot for a new task, which may move as well. Without this limit
+        // the queue of moved tasks would grow without end.
+        if requested_by == RequestedBy::NewSubmit && self.queue.moved() > self.queue.slots() {
             return Err(self.refusal(now));
         }
         if let Some(grant) = self.queue.take(&applicant, now) {
-            return Ok(Admission::Now(self.permit(grant)));
+            return Ok(Admission::Granted(self.permit(grant)));
         }
-        if standing == Standing::New && self.queue.waiting() >= self.most_waiting {
+        if requested_by == RequestedBy::NewSubmit && self.queue.waiting() >= self.most_waiting {
             return Err(self.refusal(now));
         }
         if self.queue.waiting() == 0 {
             self.pace.begins(now);
         }
         let (waiter, permit) = oneshot::channel();
-        let (ticket, granted) = self.queue.line_up(applicant, waiter, now);
+        let (ticket, granted) = self.queue.enqueue(applicant, waiter, now);
         self.hand_out(granted, now);
-        Ok(Admission::Line(Turn { permit, ticket, back: self.back.clone() }))
+        Ok(Admission::Queued(QueuedPermit { permit, ticket, returns: self.returns.clone() }))
     }
 }
 
@@ -249,15 +254,15 @@ impl Actor for Dispatcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        ctx.spawn(TakingBack);
-        ctx.run_interval(LOOK, |dispatcher, _| dispatcher.settle(Instant::now()));
+        ctx.spawn(TakeReturns);
+        ctx.run_interval(SETTLE_INTERVAL, |dispatcher, _| dispatcher.settle(Instant::now()));
     }
 }
 
 /// Takes back slots and tickets as long as the dispatcher lives.
-struct TakingBack;
+struct TakeReturns;
 
-impl ActorFuture<Dispatcher> for TakingBack {
+impl ActorFuture<Dispatcher> for TakeReturns {
     type Output = ();
 
     fn poll(
@@ -266,7 +271,7 @@ impl ActorFuture<Dispatcher> for TakingBack {
         _: &mut Context<Dispatcher>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        while let Poll::Ready(Some(ticket)) = dispatcher.left.poll_recv(cx) {
+        while let Poll::Ready(Some(ticket)) = dispatcher.abandoned.poll_recv(cx) {
             dispatcher.queue.leave(ticket);
         }
         while let Poll::Ready(Some(slot)) = dispatcher.slots.poll_recv(cx) {
@@ -281,7 +286,7 @@ impl Handler<Admit> for Dispatcher {
 
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) -> Self::Result {
         // A client that saw a task end must find its slot, or its place in the queue, free.
-        while let Ok(ticket) = self.left.try_recv() {
+        while let Ok(ticket) = self.abandoned.try_recv() {
             self.queue.leave(ticket);
         }
         while let Ok(slot) = self.slots.try_recv() {
@@ -300,19 +305,19 @@ impl Handler<Close> for Dispatcher {
     }
 }
 
-impl Handler<Tell> for Dispatcher {
-    type Result = MessageResult<Tell>;
+impl Handler<QueueStatus> for Dispatcher {
+    type Result = MessageResult<QueueStatus>;
 
-    fn handle(&mut self, _: Tell, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: QueueStatus, _: &mut Self::Context) -> Self::Result {
         MessageResult((self.queue.levels(Instant::now()), self.most_waiting))
     }
 }
 
 /// Waits for a permit. Returns `None` if the server drains.
 pub(super) async fn permit(dispatcher: Addr<Dispatcher>, applicant: Applicant) -> Option<Permit> {
-    match dispatcher.send(Admit { applicant, standing: Standing::Accepted }).await {
-        Ok(Ok(Admission::Now(permit))) => Some(permit),
-        Ok(Ok(Admission::Line(turn))) => turn.await,
+    match dispatcher.send(Admit { applicant, requested_by: RequestedBy::AcceptedTask }).await {
+        Ok(Ok(Admission::Granted(permit))) => Some(permit),
+        Ok(Ok(Admission::Queued(queued))) => queued.await,
         Ok(Err(_)) | Err(_) => None,
     }
 }

@@ -1,10 +1,10 @@
-//! Resumes the tasks that earlier processes left unfinished, before the server accepts new ones.
+//! Recovers the tasks that earlier processes left unfinished, before the server accepts new ones.
 
 use std::sync::Arc;
 
 use actix::Addr;
 
-use super::registry::{RecoveryPlan, Registry, TakeUp};
+use super::registry::{Recover, RecoveryPlan, Registry};
 use crate::audio::{KeptAudio, base64_len};
 use crate::channel::{Channels, Wanted, choose};
 use crate::error::Failure;
@@ -12,34 +12,34 @@ use crate::keys::{Allowance, KeyLimits, Keyring};
 use crate::store::{Journalled, Store, StoreError, Unfinished};
 use crate::task::{TaskId, interrupted_damaged_stream};
 
-/// Numbers of tasks that were taken up.
+/// How many tasks were recovered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TakenUp {
+pub struct RecoveryCounts {
     /// Tasks that run, again or for the first time.
     pub run: usize,
-    /// Tasks that end, because a client saw part of their answer or because they cannot run.
+    /// Tasks that end without another run: a client saw a part of their answer, or they cannot run.
     pub end: usize,
 }
 
-/// Takes up all unfinished tasks of the store, oldest first.
+/// Recovers all unfinished tasks of the store, oldest first: each runs or ends.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn take_up(
+pub async fn recover_tasks(
     registry: &Addr<Registry>,
     store: &Store,
     channels: &Channels,
     keys: &Keyring,
-) -> Result<TakenUp, StoreError> {
-    let mut taken_up = TakenUp::default();
+) -> Result<RecoveryCounts, StoreError> {
+    let mut counts = RecoveryCounts::default();
     let mut last = None;
     loop {
         let page = store.unfinished(last).await?;
-        let Some(task) = page.last().map(|left| &left.task) else { return Ok(taken_up) };
+        let Some(task) = page.last().map(|left| &left.task) else { return Ok(counts) };
         last = Some((task.created, task.id.clone()));
         for left in page {
             let key = keys.by_hash(&left.task.owner);
-            // The key was revoked. A task that was accepted under it still runs.
+            // A task of a revoked key still runs, without the key's limits.
             let unlimited = || Arc::new(Allowance::new(KeyLimits::default()));
             let allowance = key.as_ref().map_or_else(unlimited, |key| Arc::clone(&key.allowance));
             let key_name = key.map(|key| key.name.clone()).unwrap_or_default();
@@ -52,23 +52,33 @@ pub async fn take_up(
                 }
             };
             match &plan {
-                RecoveryPlan::Run { .. } => taken_up.run += 1,
-                RecoveryPlan::End { .. } => taken_up.end += 1,
+                RecoveryPlan::Run { .. } => counts.run += 1,
+                RecoveryPlan::End { .. } => counts.end += 1,
             }
-            registry.send(TakeUp { left, key_name, plan }).await.map_err(|_| StoreError::Stopped)?;
+            registry.send(Recover { left, key_name, plan }).await.map_err(|_| StoreError::Stopped)?;
         }
     }
 }
 
-/// Returns the readable part of the task's stream. One unreadable journal must not keep other tasks from running.
+/// Returns the readable part of the task's stream. An unreadable journal counts as empty and damaged, so that it does
+/// not keep other tasks from running.
 async fn chunks(store: &Store, id: &TaskId) -> Journalled {
     let journalled = store.chunks(id.clone()).await.unwrap_or_else(|err| {
-        tracing::error!(task_id = %id, %err, "the chunks of an interrupted task cannot be read");
+        tracing::error!(
+            task_id = %id,
+            %err,
+            "the chunks of an interrupted task cannot be read: the task ends without them"
+        );
         Journalled { entries: Vec::new(), is_whole: false }
     });
     if !journalled.is_whole {
         let kept = journalled.entries.len();
-        tracing::error!(task_id = %id, kept, "the journal of an interrupted task is damaged");
+        tracing::error!(
+            task_id = %id,
+            kept,
+            "the journal of an interrupted task is damaged: its stream ends after the chunks before the \
+             damage"
+        );
     }
     journalled
 }

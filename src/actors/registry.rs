@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use acceptance::accept;
 use launch::{Launched, Site};
 pub(super) use messages::{
-    Accept, Drain, Find, IsAccepting, Located, NewTask, RecoveryPlan, Reopen, TakeUp, Tell,
+    Accept, Drain, Find, IsAccepting, Located, NewTask, Recover, RecoveryPlan, Reopen, TaskStatus,
 };
 
-use super::dispatcher::{self, Admit, Dispatcher, Standing};
+use super::dispatcher::{self, Admit, Dispatcher, RequestedBy};
 use super::task::{
     Departure, Draining, Job, RunRecord, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work,
 };
@@ -36,7 +36,7 @@ use cold::ColdLogs;
 use drain::Service;
 use streams::PendingReplay;
 
-/// Reports that a task's actor is gone.
+/// Notifies the registry that a task's actor is gone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Departed {
@@ -50,7 +50,7 @@ const MAILBOX: usize = 1024;
 
 /// A task that has an actor.
 #[derive(Debug)]
-struct Living {
+struct LiveTask {
     task: Arc<Task>,
     actor: Addr<TaskActor>,
     log: LogHandle,
@@ -69,18 +69,17 @@ enum Generation {
 /// The actor that knows all tasks that have an actor, and the kept streams of tasks that had one.
 #[derive(Debug)]
 pub struct Registry {
-    tasks: HashMap<TaskId, Living>,
+    tasks: HashMap<TaskId, LiveTask>,
     cold: ColdLogs,
-    /// Waits until the next kept stream expires, which is at this moment.
+    /// The moment at which the next kept stream expires, and the timer for it.
     expiry: Option<(Instant, SpawnHandle)>,
-    /// Tasks that are being written to the store. Once a task is in the store, a client can learn of it before it is
-    /// started: from the list, or by its `Idempotency-Key`. A client that looks for it then waits until the sender is
-    /// dropped.
+    /// Tasks that are being written to the store. Once a task is in the store, a client can find it before its actor
+    /// exists: in the list, or by its `Idempotency-Key`. A request for such a task waits until the sender is dropped.
     accepting: HashMap<TaskId, watch::Receiver<()>>,
-    readings: HashMap<(TaskId, KeyHash), PendingReplay>,
+    replays: HashMap<(TaskId, KeyHash), PendingReplay>,
     settings: Arc<TaskSettings>,
-    /// Task actors run here and not on the threads of the HTTP workers, because they must outlive the workers during a
-    /// drain.
+    /// The threads on which task actors run. They are not those of the HTTP workers, because task actors must outlive
+    /// the workers during a drain.
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: usize,
     service: Service,
@@ -95,7 +94,7 @@ impl Registry {
             cold: ColdLogs::new(settings.max_stream_memory_bytes),
             expiry: None,
             accepting: HashMap::new(),
-            readings: HashMap::new(),
+            replays: HashMap::new(),
             settings: Arc::new(settings),
             arbiters,
             next_arbiter: 0,
@@ -113,14 +112,14 @@ impl Registry {
         key: KeyHash,
         allowance: &Allowance,
         candidates: Vec<Arc<Channel>>,
-        standing: Standing,
+        requested_by: RequestedBy,
     ) -> Request<Dispatcher, Admit> {
         let most_running = allowance.limits().max_running_tasks;
         let applicant = Applicant { key, most_running, candidates, ticket: None };
-        self.settings.dispatcher.send(Admit { applicant, standing })
+        self.settings.dispatcher.send(Admit { applicant, requested_by })
     }
 
-    /// Returns where the next task's actor will run.
+    /// Returns where the next task's actor runs; `None` without arbiters.
     fn site(&mut self) -> Option<Site> {
         let place = self.next_arbiter;
         let arbiter = self.arbiters.get(place)?.clone();
@@ -131,12 +130,12 @@ impl Registry {
 
     fn start(&mut self, parts: TaskParts, generation: Generation, ctx: &mut Context<Self>) {
         if let Some(site) = self.site() {
-            self.introduce(site.launch(parts), generation, ctx);
+            self.register(site.launch(parts), generation, ctx);
         }
     }
 
     /// Registers a started task. From here on it can be found.
-    fn introduce(&mut self, launched: Launched, generation: Generation, ctx: &mut Context<Self>) {
+    fn register(&mut self, launched: Launched, generation: Generation, ctx: &mut Context<Self>) {
         let Launched { task, actor, log, departed } = launched;
         // The service may have begun to drain while the task was being accepted. A new mailbox has room for this
         // message.
@@ -146,21 +145,22 @@ impl Registry {
             Service::Stopped => drop(actor.try_send(Stop)),
         }
         let id = task.id.clone();
-        self.tasks.insert(id.clone(), Living { task, actor, log, generation });
-        expect_departure(id, departed, ctx);
+        self.tasks.insert(id.clone(), LiveTask { task, actor, log, generation });
+        watch_for_departure(id, departed, ctx);
     }
 
-    fn succeed(&mut self, id: &TaskId, timeline: Option<Timeline>, ctx: &mut Context<Self>) {
-        let Some(Living { task, log, generation, .. }) = self.tasks.remove(id) else { return };
+    fn start_successor(&mut self, id: &TaskId, timeline: Option<Timeline>, ctx: &mut Context<Self>) {
+        let Some(LiveTask { task, log, generation, .. }) = self.tasks.remove(id) else { return };
         tracing::error!(task_id = %id, again = generation == Generation::Successor, "the task's actor crashed");
         self.settings.metrics.crashed();
         if log.mark().is_final() {
             // From now on the store answers requests for this task.
         } else if generation == Generation::Successor {
-            // Ending the task is what crashes. Its readers' streams end early, and the next start ends the task.
+            // The actor that should end the task has crashed, too. So no further actor is started: the readers' streams
+            // end early, and the next start ends the task.
             ChunkLog::take_over(log).park();
         } else {
-            // Nothing is known of an actor that crashed before it was created.
+            // An actor that panicked while it was created has no timeline.
             let timeline = timeline.unwrap_or_else(|| Timeline::begun(task.created));
             self.start(TaskParts::crashed(task, log, timeline), Generation::Successor, ctx);
         }
@@ -169,10 +169,10 @@ impl Registry {
 
 /// Notifies the registry when a task's actor departs. This is a separate future, not one of the registry's own: an
 /// actor polls all of its own futures on each wake-up, and there are many tasks.
-fn expect_departure(id: TaskId, departed: oneshot::Receiver<Departure>, ctx: &mut Context<Registry>) {
+fn watch_for_departure(id: TaskId, departed: oneshot::Receiver<Departure>, ctx: &mut Context<Registry>) {
     let registry = ctx.address().downgrade();
     actix_rt::spawn(async move {
-        // Dropped without a value: the actor was never created.
+        // The sender is dropped without a value if the actor was never created.
         let left = departed.await.ok();
         // If the registry is gone, there is nothing to forget.
         if let Some(registry) = registry.upgrade() {
@@ -192,9 +192,9 @@ impl Actor for Registry {
 impl Handler<Accept> for Registry {
     type Result = ResponseFuture<Result<LogReader, Failure>>;
 
-    /// Runs from admission to start, here and not in the request's handler. A client that disconnects in between must
-    /// not leave behind a task that is durable and never runs. The future is not one of the registry's own either: an
-    /// actor polls all of its own futures on each wake-up, and many submits wait for the disk at the same time.
+    /// Accepts and starts the task here and not in the request's handler. Otherwise a client that disconnects in
+    /// between could leave a task that is durable and never runs. The future is not one of the registry's own: an actor
+    /// polls all of its own futures on each wake-up, and many submits wait for the disk at the same time.
     fn handle(&mut self, Accept(new): Accept, ctx: &mut Self::Context) -> Self::Result {
         let Some(site) = self.site().filter(|_| self.service.is_open()) else {
             return Box::pin(std::future::ready(Err(Failure::shutting_down())));
@@ -202,12 +202,13 @@ impl Handler<Accept> for Registry {
         let id = new.task.id.clone();
         let (settled, accepting) = watch::channel(());
         self.accepting.insert(id.clone(), accepting);
-        // Requested here, so that tasks queue in the order of their submits.
-        let admitted = self.admit(new.task.owner, &new.allowance, new.candidates.clone(), Standing::New);
+        // The permit is requested here, so that tasks queue in the order of their submits.
+        let admitted =
+            self.admit(new.task.owner, &new.allowance, new.candidates.clone(), RequestedBy::NewSubmit);
         let registry = ctx.address();
         Box::pin(async move {
             let accepted = accept(new, admitted, site).await;
-            let started = registry.send(Settle { id, accepted }).await;
+            let started = registry.send(AcceptanceDone { id, accepted }).await;
             drop(settled);
             started.map_err(|_| Failure::shutting_down())?
         })
@@ -217,47 +218,51 @@ impl Handler<Accept> for Registry {
 /// Reports whether a submit was accepted. If so, its task has an actor.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<LogReader, Failure>")]
-struct Settle {
+struct AcceptanceDone {
     id: TaskId,
     accepted: Result<Launched, Failure>,
 }
 
-impl Handler<Settle> for Registry {
+impl Handler<AcceptanceDone> for Registry {
     type Result = Result<LogReader, Failure>;
 
-    fn handle(&mut self, Settle { id, accepted }: Settle, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        AcceptanceDone { id, accepted }: AcceptanceDone,
+        ctx: &mut Self::Context,
+    ) -> Self::Result {
         self.accepting.remove(&id);
         let launched = accepted?;
         self.settings.metrics.submitted();
         let log = launched.log.reader();
-        self.introduce(launched, Generation::First, ctx);
+        self.register(launched, Generation::First, ctx);
         Ok(log)
     }
 }
 
-impl Handler<TakeUp> for Registry {
+impl Handler<Recover> for Registry {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, take_up: TakeUp, ctx: &mut Self::Context) -> Self::Result {
-        let TakeUp { mut left, key_name, plan } = take_up;
+    fn handle(&mut self, recover_tasks: Recover, ctx: &mut Self::Context) -> Self::Result {
+        let Recover { mut left, key_name, plan } = recover_tasks;
         left.timeline.end_attempt(ErrorCode::TaskInterrupted.as_str(), None, Timestamp::now());
         self.settings.metrics.recovered(matches!(plan, RecoveryPlan::Run { .. }));
         match plan {
             RecoveryPlan::End { failure, chunks } => {
-                let parts = TaskParts::left_over(left, key_name, chunks, Job::End(failure));
+                let parts = TaskParts::unfinished(left, key_name, chunks, Job::End(failure));
                 self.start(parts, Generation::First, ctx);
                 Box::pin(actix::fut::ready(()))
             }
             RecoveryPlan::Run { audio, candidates, allowance } => {
                 let admitted =
-                    self.admit(left.task.owner, &allowance, candidates.clone(), Standing::Accepted);
+                    self.admit(left.task.owner, &allowance, candidates.clone(), RequestedBy::AcceptedTask);
                 let most_running = allowance.limits().max_running_tasks;
                 let audio = audio.into_iter().map(TaskAudio::Kept).collect();
                 Box::pin(admitted.into_actor(self).map(move |admitted, registry, ctx| {
-                    // The server drains before the task has begun. The next start finds the task as it is.
+                    // The server drains, so the task does not begin. The next start finds it unchanged.
                     let Ok(Ok(admission)) = admitted else { return };
                     let work = Work { audio, candidates, most_running, admission, record: RunRecord::Due };
-                    let parts = TaskParts::left_over(left, key_name, Vec::new(), Job::Run(work));
+                    let parts = TaskParts::unfinished(left, key_name, Vec::new(), Job::Run(work));
                     registry.start(parts, Generation::First, ctx);
                 }))
             }
@@ -267,7 +272,7 @@ impl Handler<TakeUp> for Registry {
 
 impl Registry {
     fn find(&mut self, id: &TaskId, owner: KeyHash) -> Option<Located> {
-        if let Some(Living { task, actor, log, .. }) =
+        if let Some(LiveTask { task, actor, log, .. }) =
             self.tasks.get(id).filter(|living| living.task.owner == owner)
         {
             let (actor, stream) = (Some(actor.clone()), task.stream.is_some());
@@ -298,8 +303,8 @@ impl Handler<Departed> for Registry {
 
     fn handle(&mut self, Departed { id, left }: Departed, ctx: &mut Self::Context) {
         match left {
-            None => self.succeed(&id, None, ctx),
-            Some(Departure::Crashed(timeline)) => self.succeed(&id, Some(*timeline), ctx),
+            None => self.start_successor(&id, None, ctx),
+            Some(Departure::Crashed(timeline)) => self.start_successor(&id, Some(*timeline), ctx),
             Some(Departure::NoStream) => drop(self.tasks.remove(&id)),
             Some(Departure::Stream(stream)) => {
                 if let Some(living) = self.tasks.remove(&id) {
@@ -318,11 +323,11 @@ impl Handler<IsAccepting> for Registry {
     }
 }
 
-impl Handler<Tell> for Registry {
+impl Handler<TaskStatus> for Registry {
     type Result = ResponseFuture<Option<TaskLevels>>;
 
-    fn handle(&mut self, _: Tell, _: &mut Self::Context) -> Self::Result {
-        let asked = self.settings.dispatcher.send(dispatcher::Tell);
+    fn handle(&mut self, _: TaskStatus, _: &mut Self::Context) -> Self::Result {
+        let asked = self.settings.dispatcher.send(dispatcher::QueueStatus);
         let (streams_kept, streams_memory) = (self.cold.len(), self.cold.memory());
         Box::pin(async move {
             let (queue, most_pending) = asked.await.ok()?;

@@ -1,5 +1,4 @@
-//! Handles a submit after the HTTP layer: which task it is, which channels may serve it, and what its caller can wait
-//! for.
+//! Handles a submit after the HTTP layer: finds or starts its task, chooses the channels, and lets its caller wait.
 
 use std::sync::Arc;
 
@@ -26,8 +25,8 @@ pub type CallerGone = oneshot::Receiver<Answered>;
 /// Held for the caller of a blocking call. Dropping it cancels the task, unless [`Answered`] was sent before.
 type CancelOnDrop = oneshot::Sender<Answered>;
 
-/// Signals that a blocking call has its answer. If the answer is only that the task cannot be recorded yet, the task
-/// goes on.
+/// Signals that a blocking call has its answer. This also counts if the answer is the error that the task cannot be
+/// recorded yet; the task then goes on.
 #[derive(Debug)]
 pub struct Answered;
 
@@ -42,7 +41,7 @@ pub(super) struct Accepted {
 
 /// The result of a submit: a new task, or the one that an earlier submit with the same `Idempotency-Key` has started.
 ///
-/// Dropping it means that the caller disconnects. That cancels a new task of a blocking call, and no other task.
+/// It is dropped if the caller disconnects. That cancels a new task of a blocking call, and no other task.
 #[derive(Debug)]
 pub struct Submitted {
     tasks: Tasks,
@@ -52,7 +51,7 @@ pub struct Submitted {
     origin: Origin,
 }
 
-/// Which submit has started a task.
+/// The submit that has started a task.
 #[derive(Debug)]
 enum Origin {
     /// This submit.
@@ -158,9 +157,15 @@ impl Tasks {
         for audio in inline().filter(|audio| contradicts_label(&audio.declared, audio.container)) {
             let (declared, found) = (&audio.declared, audio.container.mime());
             let trace_id = task.trace_id().map(display);
-            tracing::warn!(task_id = %id, trace_id, declared, found, "the audio's content is not of its declared type");
+            tracing::warn!(
+                task_id = %id,
+                trace_id,
+                declared,
+                found,
+                "the audio is not of its declared type; the type that was found is used"
+            );
         }
-        // Only here does a disconnect cancel the task.
+        // Only a blocking call cancels its task when its caller disconnects.
         let (cancel_on_drop, caller_gone) = (delivery == Delivery::Blocking).then(oneshot::channel).unzip();
         let accepted = self
             .accept(NewTask {
@@ -187,7 +192,7 @@ impl Tasks {
             state: State::Pending,
             timeline: Timeline::begun(new.task.created),
         };
-        let log = self.ask_registry(Accept(new)).await??;
+        let log = self.send_to_registry(Accept(new)).await??;
         Ok(Accepted { snapshot, log })
     }
 

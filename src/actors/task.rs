@@ -1,9 +1,8 @@
 //! [`TaskActor`]: owns one task's state, its upstream stream and its chunk log.
 //!
 //! [`Life`], a pure function, decides what a task may do next. This actor passes events to it and carries out the
-//! effects. The phase of the [calls] shows what a running task is doing, and holds what that needs. When the end has
-//! been announced, the actor stops and hands the chunks to the registry. From then on the store answers all other
-//! requests.
+//! effects. The phase of the [calls] shows what a running task is doing. When the end has been announced, the actor
+//! stops and hands the chunks to the registry. From then on the store answers all other requests.
 
 mod calls;
 mod durable;
@@ -45,12 +44,14 @@ pub struct Describe;
 #[rtype(result = "()")]
 pub struct Cancel;
 
-/// Signals that the server begins to drain. A caller that waits for a task that will not start here gets an error.
+/// Signals that the server begins to drain. A caller that waits for a task that will not start in this process gets an
+/// error.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Draining;
 
-/// Signals that the server stops. A task whose answer was partly seen ends; any other task is left to the next start.
+/// Signals that the server stops. A task of whose answer a client has seen a part ends; any other task is left to the
+/// next start.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -82,16 +83,16 @@ pub struct TaskActor {
     recipient: Recipient,
     /// Waits until the caller disconnects or is answered, if a caller waits.
     leaving: Option<SpawnHandle>,
-    /// Where a running task takes its token from. It has none to give once the server drains.
+    /// The sender that a running task clones as its token. It is gone once the server drains.
     running: Option<mpsc::WeakSender<Infallible>>,
     /// Held while the task runs and records its end. A drain waits until it is dropped.
     token: Option<mpsc::Sender<Infallible>>,
-    /// Tells the registry how this actor ended.
+    /// Notifies the registry how this actor ended.
     departing: Option<oneshot::Sender<Departure>>,
 }
 
 impl TaskActor {
-    /// Creates the actor and begins its job. Called on the thread where the actor will live.
+    /// Creates the actor and begins its job. Must be called on the thread where the actor will live.
     #[must_use]
     pub fn begin(
         parts: TaskParts,
@@ -120,7 +121,7 @@ impl TaskActor {
         };
         actor.leaving = caller_gone.map(|caller_gone| actor.watch_caller(caller_gone, ctx));
         match job {
-            Job::Run(work) => actor.line_up(work, ctx),
+            Job::Run(work) => actor.await_permit(work, ctx),
             Job::End(failure) => actor.fail(failure, ctx),
         }
         actor
@@ -129,20 +130,20 @@ impl TaskActor {
     fn watch_caller(&self, caller_gone: CallerGone, ctx: &mut Context<Self>) -> SpawnHandle {
         let gone = caller_gone.into_actor(self);
         ctx.spawn(gone.map(|answered, task, ctx| match answered {
-            // The store still has this caller on record. A stop therefore does with the task what the next start would
-            // do.
+            // The recipient stays, because the store still has this caller on record. So a stop ends the task as the
+            // next start would.
             Ok(Answered) => {}
-            Err(_) => task.apply(Event::CallerLeft, ctx),
+            Err(_) => task.apply(Event::CallerDisconnected, ctx),
         }))
     }
 
     /// Runs the task when it has a permit.
-    fn line_up(&mut self, Work { admission, audio, record, .. }: Work, ctx: &mut Context<Self>) {
+    fn await_permit(&mut self, Work { admission, audio, record, .. }: Work, ctx: &mut Context<Self>) {
         match admission {
-            Admission::Now(permit) => self.permit_granted(permit, audio, record, Duration::ZERO, ctx),
-            Admission::Line(turn) => {
-                // Not counted from the acceptance: that may have been in an earlier process, and would include the time
-                // when no process ran.
+            Admission::Granted(permit) => self.permit_granted(permit, audio, record, Duration::ZERO, ctx),
+            Admission::Queued(turn) => {
+                // The wait is counted from here and not from the acceptance, which may have been in an earlier process.
+                // Otherwise it would include the time when no process ran.
                 let joined = Instant::now();
                 let waiting = turn.into_actor(self).map(move |permit, task, ctx: &mut Context<Self>| {
                     // Without a permit the server drains, and the task stays as it is for the next start.
@@ -183,7 +184,7 @@ impl TaskActor {
             Effect::Announce(outcome) => self.announce(&outcome, ctx),
             Effect::Park => {
                 self.release(ctx);
-                self.let_go();
+                self.leave_to_next_start();
             }
         }
     }
@@ -202,13 +203,13 @@ impl TaskActor {
     /// Processes an event of the upstream. Returns the outcome if the event ends the task.
     fn take(&mut self, event: UpstreamEvent, ctx: &mut Context<Self>) -> Option<Outcome> {
         match event {
-            // It shows that the upstream works on the task, but the client did not request to see it.
+            // The reasoning shows that the upstream works on the task, but the client did not request it.
             UpstreamEvent::Text(TextKind::Reasoning, _) if !self.task.question.reasoning => None,
             UpstreamEvent::Text(kind, text) => {
                 self.timeline.first_answered.get_or_insert_with(Timestamp::now);
                 self.answer.push(kind, text);
                 let step = self.progress.piece();
-                self.remember(step, ctx);
+                self.record_progress(step, ctx);
                 self.too_large()
             }
             UpstreamEvent::Segment(segment) => {
@@ -217,7 +218,7 @@ impl TaskActor {
             }
             UpstreamEvent::Progress(percent) => {
                 let step = self.progress.reach(percent);
-                self.remember(step, ctx);
+                self.record_progress(step, ctx);
                 None
             }
             UpstreamEvent::Finished { reason, usage } => {
@@ -234,7 +235,7 @@ impl TaskActor {
     }
 
     /// Shows a step of progress once it is durable. A step that cannot be recorded is not shown; the next one may be.
-    fn remember(&self, step: Option<u8>, ctx: &mut Context<Self>) {
+    fn record_progress(&self, step: Option<u8>, ctx: &mut Context<Self>) {
         let Some(step) = step else { return };
         let (store, id) = (self.settings.store.clone(), self.task.id.clone());
         let recorded = async move { store.progress(id, step).await }.into_actor(self);

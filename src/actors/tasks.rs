@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::Addr;
 use tokio::time::timeout;
 
-use super::registry::{Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
+use super::registry::{Drain, Find, IsAccepting, Located, Registry, Reopen, TaskStatus};
 use super::task::{Cancel, Describe};
 use crate::channel::Channels;
 use crate::error::{ErrorCode, Failure};
@@ -16,8 +16,8 @@ use crate::store::{MOST_LISTED_BYTES, Store, Weighed};
 use crate::task::{Include, LAST_PROGRESS, ListQuery, LogReader, Page, Request, Snapshot, State, TaskId};
 use crate::wire::path;
 
-/// Results of at most this many bytes are read before they have a share of the memory for responses. Most results are
-/// no larger, and are read only once.
+/// Results of at most this many bytes are read without a share of the memory for responses. Most results are no larger,
+/// so they are read only once.
 const READ_AT_ONCE: usize = 16 * 1024;
 
 /// Returns the memory that a response takes while it is made: each result as it is stored and as it is sent, plus a
@@ -26,7 +26,7 @@ fn cost(results: usize) -> usize {
     results.saturating_mul(2).saturating_add(4096)
 }
 
-/// After which time a caller may retry when a slow disk holds up its task.
+/// The time after which a caller may retry when a slow disk delays its task.
 const STALL_RETRY: Duration = Duration::from_secs(10);
 
 /// The tasks of this server.
@@ -38,7 +38,7 @@ pub struct Tasks {
     responses: ResponseMemory,
 }
 
-/// Shows a task's current state on a page. Returns how many bytes of the remaining room it takes.
+/// Replaces a listed task's state by the current one. Returns how many bytes of the page's remaining room it takes.
 ///
 /// A task may have ended while the list was made, with a result that no longer fits. It is then shown as it was just
 /// before: its actor is gone, and the store does not have every step of progress that clients have seen.
@@ -81,7 +81,8 @@ impl Tasks {
         self.describe_with(id, owner, Include::default()).await
     }
 
-    /// Returns what [`describe`](Self::describe) returns, with the included parts but without the request.
+    /// Returns the task's current state as [`describe`](Self::describe) does, with the included parts but without the
+    /// request.
     ///
     /// # Errors
     /// As [`describe`](Self::describe).
@@ -93,7 +94,7 @@ impl Tasks {
     ) -> Result<Held<Snapshot>, Failure> {
         let (mut most_bytes, mut share) = (READ_AT_ONCE, None);
         loop {
-            match self.look(id, owner, most_bytes, include).await? {
+            match self.current_state(id, owner, most_bytes, include).await? {
                 Weighed::Light(value) => return Ok(Held { value, share }),
                 Weighed::Heavy(bytes) => {
                     drop(share.take());
@@ -105,7 +106,7 @@ impl Tasks {
     }
 
     /// Returns the task's current state, unless its result is in the store and has more than `most_bytes`.
-    async fn look(
+    async fn current_state(
         &self,
         id: &TaskId,
         owner: KeyHash,
@@ -169,9 +170,9 @@ impl Tasks {
         let mut left = most_bytes.saturating_sub(page.tasks.iter().map(Snapshot::weight).sum());
         // The actors of tasks that have not ended return their states. The store only knows how those tasks began.
         for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
-            match self.look(&task.id, owner, left, Include::default()).await {
+            match self.current_state(&task.id, owner, left, Include::default()).await {
                 Ok(now) => left -= show_now(task, now, left),
-                // It ended and was forgotten while the list was made.
+                // The task ended while the list was made, and its retention is over.
                 Err(failure) if failure.code == ErrorCode::TaskNotFound => {}
                 Err(failure) => return Err(failure),
             }
@@ -194,7 +195,7 @@ impl Tasks {
         self.describe(id, owner).await
     }
 
-    /// Returns the failure for a caller that is answered before the task has reached the state that it waits for. The
+    /// Returns the failure for a caller that cannot wait any longer for a state that the store cannot record yet. The
     /// task is not lost, so the caller should not submit it again.
     #[must_use]
     pub fn unrecorded(&self, id: &TaskId) -> Failure {
@@ -243,12 +244,12 @@ impl Tasks {
         if let Some(Located { log, stream: true, .. }) = located {
             return Ok(log);
         }
-        let (stream, has_ended) = match self.look(id, owner, 0, Include::default()).await? {
+        let (stream, has_ended) = match self.current_state(id, owner, 0, Include::default()).await? {
             Weighed::Light(snapshot) => (snapshot.stream, snapshot.state.is_terminal()),
             Weighed::Heavy(_) => (self.request(id, owner).await?.stream, true),
         };
         if stream && has_ended {
-            let reopened = self.ask_registry(Reopen { id: id.clone(), owner }).await??;
+            let reopened = self.send_to_registry(Reopen { id: id.clone(), owner }).await??;
             if let Some(log) = reopened {
                 return Ok(log);
             }
@@ -257,7 +258,7 @@ impl Tasks {
             Failure::new(
                 ErrorCode::StreamExpired,
                 format!(
-                    "The chunks of this task are no longer kept, or are damaged on the server's disk; GET {} has its \
+                    "The chunks of this task are no longer kept, or are damaged on the service's disk; GET {} has its \
                      result",
                     path::task(id)
                 ),
@@ -281,16 +282,16 @@ impl Tasks {
     pub async fn cancel(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
         if let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? {
             if actor.send(Cancel).await.is_ok() {
-                // This also ends a task that was left to the next start: after the client was told that the task is
-                // cancelled, it must not find the task running after a restart.
+                // This also ends a task that was left to the next start: a client that was told that its task is
+                // cancelled must not find the task running after a restart.
                 if log.concluded_or_stalled().await.stalled {
                     return Err(self.stalled(
-                        "the task was stopped, and its end cannot be recorded; repeat the cancel later"
+                        "the task was stopped, but its end cannot be recorded yet; repeat the cancel later"
                             .to_owned(),
                     ));
                 }
             } else {
-                // A closed mailbox means that the task has ended, is about to end, or crashes whatever is done.
+                // The mailbox is closed: the task has ended, is about to end, or its actor has crashed.
                 log.reached_or_stalled(usize::MAX).await;
             }
         }
@@ -302,29 +303,29 @@ impl Tasks {
     /// # Errors
     /// `shutting_down`, or `storage_full` or `storage_unavailable` while the store does not work.
     pub async fn readiness(&self) -> Result<(), Failure> {
-        if !self.ask_registry(IsAccepting).await? {
+        if !self.send_to_registry(IsAccepting).await? {
             return Err(Failure::shutting_down());
         }
         self.store.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
     }
 
-    /// Returns which tasks run and which wait; `None` if the registry is gone.
+    /// Returns how many tasks run and how many wait; `None` if the registry is gone.
     pub async fn levels(&self) -> Option<TaskLevels> {
-        self.ask_registry(Tell).await.ok().flatten()
+        self.send_to_registry(TaskStatus).await.ok().flatten()
     }
 
-    /// Takes no new tasks and starts none that wait. Returns when the running tasks have ended, or when `most` has
-    /// passed and they were stopped. Tasks that have not ended by then are left to the next start.
+    /// Drains the server: it accepts no new tasks and starts none that wait. Returns when the running tasks have ended,
+    /// or when `most` has passed and they were stopped. Tasks that have not ended by then are left to the next start.
     pub async fn drain(&self, most: Duration) {
-        let _ = self.ask_registry(Drain { most }).await;
+        let _ = self.send_to_registry(Drain { most }).await;
     }
 
     pub(super) async fn locate(&self, id: &TaskId, owner: KeyHash) -> Result<Option<Located>, Failure> {
-        self.ask_registry(Find { id: id.clone(), owner }).await
+        self.send_to_registry(Find { id: id.clone(), owner }).await
     }
 
     /// Sends a message to the registry. The registry's mailbox closes only when the process is about to end.
-    pub(super) async fn ask_registry<M>(&self, message: M) -> Result<M::Result, Failure>
+    pub(super) async fn send_to_registry<M>(&self, message: M) -> Result<M::Result, Failure>
     where
         M: actix::Message + Send + 'static,
         M::Result: Send,

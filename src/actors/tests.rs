@@ -1,4 +1,4 @@
-//! The actors over an upstream in memory and a store on a real disk.
+//! Tests of the actors with an upstream in memory and a store on a real disk.
 
 mod accepting;
 mod kind;

@@ -13,7 +13,7 @@ use futures_util::future::{Either, LocalBoxFuture};
 use super::request_log::KeyName;
 use super::wrong_keys::WrongKeys;
 use crate::error::{ErrorCode, Failure};
-use crate::fanout::Patience;
+use crate::fanout::SendTimeout;
 use crate::keys::{KeyringHandle, KnownKey};
 use crate::trace::Recognition;
 
@@ -96,8 +96,8 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Failure> {
     if let Some(recognition) = extensions.get::<Recognition>() {
         recognition.recognised();
     }
-    if let Some(patience) = extensions.get::<Patience>() {
-        patience.recognised();
+    if let Some(send_timeout) = extensions.get::<SendTimeout>() {
+        send_timeout.key_is_valid();
     }
     drop(extensions);
     Ok(Caller(known))

@@ -152,7 +152,7 @@ impl<W> Queue<W> {
 
     /// Adds a task to the queue. Also returns the tasks that get a slot now: none, unless a channel began to rest just
     /// before.
-    pub fn line_up(&mut self, applicant: Applicant, waiter: W, now: Instant) -> (Ticket, Vec<(W, Grant)>) {
+    pub fn enqueue(&mut self, applicant: Applicant, waiter: W, now: Instant) -> (Ticket, Vec<(W, Grant)>) {
         let moved = applicant.ticket.is_some();
         let ticket = self.ticket(&applicant);
         self.stand(ticket, Waiting { applicant, moved, since: now, places: Vec::new(), waiter }, now);

@@ -1,18 +1,18 @@
-//! How many published frames the subscribers have yet to be sent.
+//! Counts the published frames that have not been sent to the subscribers yet.
 
-/// How many published frames a group of subscribers has yet to be sent.
+/// How far a group of subscribers is behind: the published frames that have not been sent to them yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Behind {
     /// Frames that are published and not yet written, summed over all subscribers.
     pub frames: usize,
-    /// Frames that the slowest subscriber has yet to be sent.
+    /// Frames that have not been sent to the slowest subscriber.
     pub most: usize,
-    /// Number of subscribers that have yet to be sent a frame.
+    /// Number of subscribers to which a published frame has not been sent.
     pub subscribers: usize,
 }
 
 impl Behind {
-    /// Counts a subscriber that has yet to be sent this many frames.
+    /// Counts a subscriber to which this many published frames have not been sent.
     pub fn add(&mut self, frames: usize) {
         self.frames += frames;
         self.most = self.most.max(frames);

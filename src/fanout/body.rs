@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
-use super::cursor::{Span, Step};
+use super::cursor::{CursorStep, Span};
 use super::pump::{Arrival, PumpHandle};
 use super::socket::HandOver;
 use super::subscription::SubscriptionEnd;
@@ -20,20 +20,23 @@ use crate::wire::event_stream::KEEP_ALIVE;
 /// that does not read costs this much memory.
 const MOST_IN_A_PIECE: usize = 16 * 1024;
 
-/// The stream ends before its task does, because the server stops or the subscriber's key was revoked. The connection
-/// is broken off, so that no reader takes this for the regular end of the stream.
+/// The error with which a stream ends before its task does: the server stops, the subscriber's key was revoked, or the
+/// frames can no longer be read. The connection is broken off, so that no reader takes this for the regular end of the
+/// stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokenOff;
 
 impl fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the stream ends before its task: the server stops, or the key was revoked")
+        f.write_str(
+            "the stream ends early: the server stops, the key was revoked, or the frames cannot be read",
+        )
     }
 }
 
 impl std::error::Error for BrokenOff {}
 
-/// The body of a response to a subscriber: the opening comment, then the frames; comments while the task is silent.
+/// The body of a response to a subscriber: an opening comment, then frames, and comments while the task is silent.
 #[derive(Debug)]
 pub struct SubscriptionBody {
     state: BodyState,
@@ -42,15 +45,15 @@ pub struct SubscriptionBody {
 }
 
 /// The connection's hand-over and the pump that is to serve the subscription.
-pub(super) type Exit = (Rc<HandOver>, PumpHandle);
+pub(super) type HandOverTarget = (Rc<HandOver>, PumpHandle);
 
 #[derive(Debug)]
 enum BodyState {
     /// Nothing was sent yet.
-    Opening(Box<Arrival>, Option<Exit>),
+    Opening(Box<Arrival>, Option<HandOverTarget>),
     /// The opening comment, and the frames that could be read, are in the HTTP server's buffer. The hand-over comes
     /// next.
-    HandingOver(Box<Arrival>, Exit),
+    HandingOver(Box<Arrival>, HandOverTarget),
     /// The connection holds the subscription. It returns only if the pump declines it.
     HandedOver(Rc<HandOver>),
     Serving(Box<Arrival>, Membership),
@@ -64,9 +67,9 @@ impl SubscriptionBody {
         arrival: Box<Arrival>,
         keep_alive: Duration,
         wake_groups: Rc<WakeGroups>,
-        exit: Option<Exit>,
+        target: Option<HandOverTarget>,
     ) -> Self {
-        Self { state: BodyState::Opening(arrival, exit), wake_groups, keep_alive }
+        Self { state: BodyState::Opening(arrival, target), wake_groups, keep_alive }
     }
 
     fn stay(&self, arrival: Box<Arrival>) -> BodyState {
@@ -86,7 +89,8 @@ impl Stream for SubscriptionBody {
                 return match piece {
                     Poll::Ready(Some(Err(BrokenOff))) => {
                         self.state = BodyState::BreakingOff;
-                        // At an error the server discards its buffer, even if the response's head is in it.
+                        // The error is returned at the next poll: at an error the server discards its buffer, even if
+                        // the response's head is in it.
                         cx.waker().wake_by_ref();
                         Poll::Pending
                     }
@@ -98,17 +102,17 @@ impl Stream for SubscriptionBody {
                 };
             }
             match std::mem::replace(&mut self.state, BodyState::Ended) {
-                BodyState::Opening(mut arrival, exit) => {
+                BodyState::Opening(mut arrival, target) => {
                     let piece = arrival.opening();
-                    self.state = match exit {
+                    self.state = match target {
                         _ if arrival.cursor.has_ended() => BodyState::Ended,
-                        Some(exit) => BodyState::HandingOver(arrival, exit),
+                        Some(target) => BodyState::HandingOver(arrival, target),
                         None => self.stay(arrival),
                     };
                     return Poll::Ready(Some(Ok(piece)));
                 }
                 BodyState::HandingOver(arrival, (hand_over, pump)) => {
-                    hand_over.ask(pump, arrival);
+                    hand_over.request_hand_over(pump, arrival);
                     self.state = BodyState::HandedOver(hand_over);
                     // The flush of the connection causes its dispatcher to be polled again.
                     return Poll::Pending;
@@ -131,7 +135,7 @@ impl Arrival {
     /// Returns the comment that opens a response and the frames that can be read already. They are sent with the
     /// response's head.
     fn opening(&mut self) -> Bytes {
-        let Step::Send(span) = self.cursor.step(&self.log, self.log.mark(), MOST_IN_A_PIECE) else {
+        let CursorStep::Send(span) = self.cursor.step(&self.log, self.log.mark(), MOST_IN_A_PIECE) else {
             return KEEP_ALIVE;
         };
         let mut piece = BytesMut::with_capacity(KEEP_ALIVE.len() + span.bytes(&self.log));
@@ -147,26 +151,26 @@ impl Arrival {
     fn sent(&mut self, span: Span, bytes: usize) {
         self.cursor.sent(span);
         self.subscription.sent(span.frames(), bytes);
-        self.subscription.tell_some();
+        self.subscription.update_metrics_if_many();
         if self.cursor.has_ended() {
             self.subscription.ends(SubscriptionEnd::Complete);
         }
     }
 
     fn piece(&mut self, membership: &Membership, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        // Before key and log are checked, so that a change in between wakes the body.
+        // The waker is registered before key and log are checked, so that a change in between wakes the body.
         membership.wait(cx);
         if self.subscription.is_revoked() {
             self.subscription.ends(SubscriptionEnd::Revoked);
             return Poll::Ready(Some(Err(BrokenOff)));
         }
         match self.cursor.step(&self.log, self.log.mark(), MOST_IN_A_PIECE) {
-            Step::Wait if membership.is_silent() => {
+            CursorStep::Wait if membership.comment_is_due() => {
                 membership.sent();
                 Poll::Ready(Some(Ok(KEEP_ALIVE)))
             }
-            Step::Wait => Poll::Pending,
-            Step::Send(span) => {
+            CursorStep::Wait => Poll::Pending,
+            CursorStep::Send(span) => {
                 let Some(piece) = span.piece(&self.log) else {
                     self.subscription.ends(SubscriptionEnd::BrokenOff);
                     return Poll::Ready(Some(Err(BrokenOff)));
@@ -175,11 +179,11 @@ impl Arrival {
                 membership.sent();
                 Poll::Ready(Some(Ok(piece)))
             }
-            Step::End => {
+            CursorStep::End => {
                 self.subscription.ends(SubscriptionEnd::Complete);
                 Poll::Ready(None)
             }
-            Step::BreakOff => {
+            CursorStep::BreakOff => {
                 self.subscription.ends(SubscriptionEnd::BrokenOff);
                 Poll::Ready(Some(Err(BrokenOff)))
             }

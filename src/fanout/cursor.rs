@@ -1,6 +1,6 @@
 //! One subscriber's position in a chunk log, and what to send next: no socket, no clock.
 //!
-//! Both a response's body and the pump take their frames from here, so that a subscriber sees the same with both.
+//! A response's body and a pump both take their frames from here, so they send a subscriber the same bytes.
 
 use bytes::{Bytes, BytesMut};
 
@@ -32,7 +32,7 @@ pub(super) struct Span {
     end: usize,
     /// Number of bytes of these entries that are sent.
     bytes: usize,
-    part: Option<Part>,
+    part: Option<FramePart>,
     /// True for the response's first frames. The block of the first frame, and no other, has the opening field
     /// (`retry`).
     opens: bool,
@@ -41,7 +41,7 @@ pub(super) struct Span {
 
 /// Bytes of one frame that is too large to be sent in one piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Part {
+struct FramePart {
     start: usize,
     end: usize,
     /// True if the frame ends with this part.
@@ -50,14 +50,14 @@ struct Part {
 
 /// What to do next for a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum CursorStep {
     /// Wait until the log has grown.
     Wait,
     /// Send these frames.
     Send(Span),
-    /// The stream has ended: everything was sent.
+    /// End the response: everything was sent.
     End,
-    /// The server stops before the task has ended. The connection is broken off, so that no subscriber takes this for
+    /// Break off the connection, because the server stops before the task has ended. So no subscriber takes this for
     /// the regular end of the stream.
     BreakOff,
 }
@@ -72,38 +72,38 @@ impl Cursor {
     /// Returns the next step for this subscriber of a log that has grown to `mark`: at most `most` bytes of frames.
     /// After a part of a frame, this is always the frame's next part.
     #[must_use]
-    pub(super) fn step(&self, log: &FrameReader, mark: Mark, most: usize) -> Step {
+    pub(super) fn step(&self, log: &FrameReader, mark: Mark, most: usize) -> CursorStep {
         if self.state == CursorState::Ended {
-            return Step::End;
+            return CursorStep::End;
         }
         if mark.parked && mark.len <= self.position {
-            return Step::BreakOff;
+            return CursorStep::BreakOff;
         }
         // A position beyond the end of an ended log gets the terminal frame.
         let is_new = self.state == CursorState::BeforeFirst;
         let start =
             if mark.ended && is_new { self.position.min(mark.len.saturating_sub(1)) } else { self.position };
         if start >= mark.len {
-            return if mark.ended { Step::End } else { Step::Wait };
+            return if mark.ended { CursorStep::End } else { CursorStep::Wait };
         }
         let (end, bytes) = match self.inside {
-            0 => log.reach(start..mark.len, most),
+            0 => log.frames_within(start..mark.len, most),
             _ => (start + 1, log.bytes(start..start + 1)),
         };
         let part = (self.inside > 0 || bytes > most).then(|| {
             let part_end = bytes.min(self.inside + most);
-            Part { start: self.inside, end: part_end, is_last: part_end == bytes }
+            FramePart { start: self.inside, end: part_end, is_last: part_end == bytes }
         });
         let ends_frame = part.is_none_or(|part| part.is_last);
         let closes = mark.ended && end == mark.len && ends_frame;
-        let bytes = part.map_or(bytes, Part::len);
-        Step::Send(Span { start, end, bytes, part, opens: is_new, closes })
+        let bytes = part.map_or(bytes, FramePart::len);
+        CursorStep::Send(Span { start, end, bytes, part, opens: is_new, closes })
     }
 
     /// Records that the subscriber was sent this span.
     pub(super) fn sent(&mut self, span: Span) {
         (self.position, self.inside) = match span.part {
-            Some(Part { end, is_last: false, .. }) => (span.start, end),
+            Some(FramePart { end, is_last: false, .. }) => (span.start, end),
             _ => (span.end, 0),
         };
         self.state = if span.closes { CursorState::Ended } else { CursorState::Flowing };
@@ -122,7 +122,7 @@ impl Cursor {
     }
 }
 
-impl Part {
+impl FramePart {
     fn len(self) -> usize {
         self.end.saturating_sub(self.start)
     }
@@ -191,11 +191,11 @@ mod tests {
     }
 
     /// Returns everything that a cursor has to send at this moment, and its next step.
-    fn drain(cursor: &mut Cursor, log: &FrameReader) -> (Vec<u8>, Step) {
+    fn drain(cursor: &mut Cursor, log: &FrameReader) -> (Vec<u8>, CursorStep) {
         let mut sent = Vec::new();
         loop {
             match cursor.step(log, log.mark(), MOST) {
-                Step::Send(span) => {
+                CursorStep::Send(span) => {
                     let piece = span.piece(log).unwrap();
                     assert_eq!(piece.len(), span.bytes(log));
                     assert!(piece.len() <= MOST + RETRY.len(), "a subscriber holds no more than one piece");
@@ -214,7 +214,11 @@ mod tests {
         let reader = log.frames();
         for (position, first) in [(0, 0), (1, 1), (2, 2), (900, 2)] {
             let mut cursor = Cursor::at(position);
-            assert_eq!(drain(&mut cursor, &reader), (opened(&reader, first..3), Step::End), "{position}");
+            assert_eq!(
+                drain(&mut cursor, &reader),
+                (opened(&reader, first..3), CursorStep::End),
+                "{position}"
+            );
             assert!(cursor.has_ended());
         }
     }
@@ -223,7 +227,7 @@ mod tests {
     fn a_chat_stream_has_only_data_fields() {
         let log = log_of(["a"]);
         let reader = log.reader().in_format(Format::Chat { usage: false });
-        assert_eq!(drain(&mut Cursor::at(0), &reader), (reader.all().to_vec(), Step::Wait));
+        assert_eq!(drain(&mut Cursor::at(0), &reader), (reader.all().to_vec(), CursorStep::Wait));
     }
 
     #[test]
@@ -233,10 +237,10 @@ mod tests {
         let mut cursor = Cursor::at(2);
         log.append(delta("b"));
         log.publish(log.len());
-        assert_eq!(drain(&mut cursor, &reader), (Vec::new(), Step::Wait));
+        assert_eq!(drain(&mut cursor, &reader), (Vec::new(), CursorStep::Wait));
         log.append(delta("c"));
         log.publish(log.len());
-        assert_eq!(drain(&mut cursor, &reader), (opened(&reader, 2..3), Step::Wait));
+        assert_eq!(drain(&mut cursor, &reader), (opened(&reader, 2..3), CursorStep::Wait));
     }
 
     #[test]
@@ -244,15 +248,15 @@ mod tests {
         let mut log = log_of(["a"]);
         log.park();
         let reader = log.frames();
-        assert_eq!(drain(&mut Cursor::at(0), &reader), (opened(&reader, 0..1), Step::BreakOff));
-        assert_eq!(drain(&mut Cursor::at(7), &reader), (Vec::new(), Step::BreakOff));
+        assert_eq!(drain(&mut Cursor::at(0), &reader), (opened(&reader, 0..1), CursorStep::BreakOff));
+        assert_eq!(drain(&mut Cursor::at(7), &reader), (Vec::new(), CursorStep::BreakOff));
     }
 
     #[test]
     fn a_stream_of_an_empty_log_ends_without_a_frame() {
         let mut log = empty();
         log.end();
-        assert_eq!(drain(&mut Cursor::at(0), &log.frames()), (Vec::new(), Step::End));
+        assert_eq!(drain(&mut Cursor::at(0), &log.frames()), (Vec::new(), CursorStep::End));
     }
 
     #[test]
@@ -273,7 +277,9 @@ mod tests {
         let (mut sent, mut frames) = (Vec::new(), Vec::new());
         while sent.len() < large.len() {
             // Inside a frame there is always something to send, so neither a comment nor an end comes between its parts.
-            let Step::Send(span) = cursor.step(&reader, reader.mark(), MOST) else { panic!("no next part") };
+            let CursorStep::Send(span) = cursor.step(&reader, reader.mark(), MOST) else {
+                panic!("no next part")
+            };
             sent.extend_from_slice(&span.piece(&reader).unwrap());
             frames.push(span.frames());
             cursor.sent(span);
@@ -290,7 +296,7 @@ mod tests {
         let held = reader.piece(1..2).unwrap();
         let mut cursor = Cursor::at(0);
         let mut pieces = Vec::new();
-        while let Step::Send(span) = cursor.step(&reader, reader.mark(), MOST) {
+        while let CursorStep::Send(span) = cursor.step(&reader, reader.mark(), MOST) {
             pieces.push(span.piece(&reader).unwrap());
             cursor.sent(span);
         }
@@ -318,13 +324,13 @@ mod tests {
                 rest.by_ref().take(step).for_each(|text| log.append(delta(text)));
                 log.publish(log.len());
                 let (piece, step) = drain(&mut cursor, &reader);
-                prop_assert_eq!(step, Step::Wait);
+                prop_assert_eq!(step, CursorStep::Wait);
                 sent.extend(piece);
             }
             rest.for_each(|text| log.append(delta(text)));
             log.end();
             let (piece, step) = drain(&mut cursor, &reader);
-            prop_assert_eq!(step, Step::End);
+            prop_assert_eq!(step, CursorStep::End);
             sent.extend(piece);
             let from = from.min(texts.len() - 1);
             prop_assert!(sent == opened(&reader, from..texts.len()));

@@ -21,7 +21,7 @@ use super::StreamConfig;
 use super::behind::Behind;
 use super::cursor::Cursor;
 use super::socket::OpenFile;
-use super::subscriber::Silence;
+use super::subscriber::SilenceLimits;
 use super::subscriber_set::SubscriberSet;
 use super::subscription::Subscription;
 use super::topic::Framing;
@@ -31,10 +31,10 @@ use crate::task::FrameReader;
 const ARRIVALS: usize = 1024;
 /// Socket events that are handled before the other futures on the thread are polled.
 const EVENTS: usize = 256;
-/// A pump looks for silent connections this many times in each keep-alive period, but waits at least [`SHORTEST_LOOK`]
-/// in between.
-const LOOKS: u32 = 30;
-const SHORTEST_LOOK: Duration = Duration::from_millis(20);
+/// A pump checks for silent connections this many times in each keep-alive period, but waits at least
+/// [`SHORTEST_CHECK_INTERVAL`] in between.
+const CHECKS: u32 = 30;
+const SHORTEST_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A subscriber whose response has begun, on its way to a pump.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(super) struct Arrival {
 }
 
 #[derive(Debug)]
-enum Command {
+enum PumpCommand {
     Take(std::net::TcpStream, OpenFile, Box<Arrival>),
     /// Reports how far the pump's subscribers are behind.
     Measure(oneshot::Sender<Behind>),
@@ -62,46 +62,46 @@ enum Command {
 
 /// Sends commands to a pump.
 #[derive(Debug, Clone)]
-pub(super) struct PumpHandle(mpsc::Sender<Command>);
+pub(super) struct PumpHandle(mpsc::Sender<PumpCommand>);
 
-/// A reserved place for one arrival.
+/// A reserved place for one arrival in a pump's queue of commands.
 #[derive(Debug)]
-pub(super) struct Place<'a>(mpsc::Permit<'a, Command>);
+pub(super) struct ReservedPlace<'a>(mpsc::Permit<'a, PumpCommand>);
 
 impl PumpHandle {
     /// Reserves a place for one more arrival, if there is room.
-    pub(super) fn place(&self) -> Option<Place<'_>> {
-        self.0.try_reserve().ok().map(Place)
+    pub(super) fn place(&self) -> Option<ReservedPlace<'_>> {
+        self.0.try_reserve().ok().map(ReservedPlace)
     }
 
     /// Returns how far the pump's subscribers are behind; `None` if the pump has ended.
     pub(super) async fn measure(&self) -> Option<Behind> {
         let (behind, measured) = oneshot::channel();
-        self.0.send(Command::Measure(behind)).await.ok()?;
+        self.0.send(PumpCommand::Measure(behind)).await.ok()?;
         measured.await.ok()
     }
 
-    /// Has the pump break off the subscribers whose key was revoked.
+    /// Tells the pump to break off the subscribers whose key was revoked.
     pub(super) async fn break_off_revoked(&self) {
         // A pump that has ended has no subscribers.
-        let _ = self.0.send(Command::BreakOffRevoked).await;
+        let _ = self.0.send(PumpCommand::BreakOffRevoked).await;
     }
 
     /// Waits until all subscribers were sent everything, but at most this long.
     pub(super) async fn stop(&self, most: Duration) {
         let (stopped, has_stopped) = oneshot::channel();
-        if self.0.send(Command::Stop(stopped)).await.is_ok() {
+        if self.0.send(PumpCommand::Stop(stopped)).await.is_ok() {
             // A subscriber that has not read the rest by then does not get it.
             let _ = timeout(most, has_stopped).await;
         }
     }
 }
 
-impl Place<'_> {
+impl ReservedPlace<'_> {
     /// Hands this subscriber over to the pump.
     pub(super) fn take(self, socket: std::net::TcpStream, file: OpenFile, mut arrival: Box<Arrival>) {
         arrival.subscription.hand_over();
-        self.0.send(Command::Take(socket, file, arrival));
+        self.0.send(PumpCommand::Take(socket, file, arrival));
     }
 }
 
@@ -114,19 +114,20 @@ pub(super) fn start(arbiter: &ArbiterHandle, config: StreamConfig) -> io::Result
     let poll = mio::Poll::new()?;
     let registry = poll.registry().try_clone()?;
     arbiter.spawn(async move {
-        let look = (config.keep_alive / LOOKS).max(SHORTEST_LOOK);
+        let check_interval = (config.keep_alive / CHECKS).max(SHORTEST_CHECK_INTERVAL);
         // A comment may be early by half an interval, which is better than late by a whole one.
-        let keep_alive = config.keep_alive.saturating_sub(look / 2);
+        let keep_alive = config.keep_alive.saturating_sub(check_interval / 2);
         let subscribers =
-            SubscriberSet::new(registry, Silence { keep_alive, send_timeout: config.send_timeout });
+            SubscriberSet::new(registry, SilenceLimits { keep_alive, send_timeout: config.send_timeout });
         match watched(poll) {
             Ok(sockets) => {
                 let events = Events::with_capacity(EVENTS);
-                let next_look = Box::pin(sleep(look));
-                Pump { sockets, events, commands, subscribers, look, next_look, stopped: None }.await
+                let next_check = Box::pin(sleep(check_interval));
+                Pump { sockets, events, commands, subscribers, check_interval, next_check, stopped: None }
+                    .await
             }
             // The subscribers stay with the HTTP server.
-            Err(err) => tracing::error!(%err, "connections cannot be handed over"),
+            Err(err) => tracing::error!(%err, "a pump cannot watch its sockets: the HTTP server serves all subscribers"),
         }
     });
     Ok(PumpHandle(sender))
@@ -144,11 +145,11 @@ fn watched(poll: mio::Poll) -> io::Result<AsyncFd<mio::Poll>> {
 struct Pump {
     sockets: AsyncFd<mio::Poll>,
     events: Events,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<PumpCommand>,
     subscribers: SubscriberSet,
     /// Time between two checks for silent connections.
-    look: Duration,
-    next_look: Pin<Box<Sleep>>,
+    check_interval: Duration,
+    next_check: Pin<Box<Sleep>>,
     stopped: Option<oneshot::Sender<()>>,
 }
 
@@ -159,35 +160,35 @@ impl Future for Pump {
         let this = &mut *self;
         let now = Instant::now();
         let was_empty = this.subscribers.is_empty();
-        let can_anybody_come = this.take_commands(cx, now);
+        let can_more_come = this.take_commands(cx, now);
         if was_empty {
-            this.look_later();
+            this.schedule_check();
         }
-        let are_there_events = match this.look_at_sockets(cx, now) {
-            Ok(there_are) => there_are,
+        let had_events = match this.handle_socket_events(cx, now) {
+            Ok(had_events) => had_events,
             Err(err) => {
-                tracing::error!(%err, "a pump cannot poll its sockets");
+                tracing::error!(%err, "a pump cannot poll its sockets, and ends");
                 return Poll::Ready(());
             }
         };
-        this.subscribers.look_at_logs(cx);
+        this.subscribers.queue_grown_topics(cx);
         this.subscribers.serve_some(now);
-        if this.subscribers.is_empty() && !can_anybody_come {
+        if this.subscribers.is_empty() && !can_more_come {
             if let Some(stopped) = this.stopped.take() {
-                // The receiver is dropped if the wait for the pump's end has timed out.
+                // The receiver is gone if the wait for the pump's end has timed out.
                 let _ = stopped.send(());
             }
             return Poll::Ready(());
         }
-        while !this.subscribers.is_empty() && this.next_look.as_mut().poll(cx).is_ready() {
+        while !this.subscribers.is_empty() && this.next_check.as_mut().poll(cx).is_ready() {
             // The delay of this check: the thread was busy, or the process was frozen.
-            let late = tokio::time::Instant::now().saturating_duration_since(this.next_look.deadline());
-            this.subscribers.look_for_silence(now, late);
-            this.look_later();
+            let late = tokio::time::Instant::now().saturating_duration_since(this.next_check.deadline());
+            this.subscribers.check_silence(now, late);
+            this.schedule_check();
         }
-        if are_there_events || this.subscribers.has_work() {
+        if had_events || this.subscribers.has_work() {
             // The thread's event loop is not polled while a future is ready. `yield_now` wakes this future only after
-            // the event loop was polled. Its first poll orders that wake-up, and nothing else is needed of it.
+            // the event loop was polled. Its first poll requests that wake-up. Nothing else of it is used.
             let _ = pin!(tokio::task::yield_now()).poll(cx);
         }
         Poll::Pending
@@ -195,26 +196,26 @@ impl Future for Pump {
 }
 
 impl Pump {
-    fn look_later(&mut self) {
-        self.next_look.as_mut().reset(tokio::time::Instant::now() + self.look);
+    fn schedule_check(&mut self) {
+        self.next_check.as_mut().reset(tokio::time::Instant::now() + self.check_interval);
     }
 
     /// Runs the commands that have arrived. Returns whether more can arrive.
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         loop {
             match self.commands.poll_recv(cx) {
-                Poll::Ready(Some(Command::Take(socket, file, arrival))) => {
+                Poll::Ready(Some(PumpCommand::Take(socket, file, arrival))) => {
                     let socket = (TcpStream::from_std(socket), file);
                     if let Err(err) = self.subscribers.admit(socket, *arrival, now) {
-                        tracing::error!(%err, "a pump cannot take a connection");
+                        tracing::error!(%err, "a pump cannot watch a connection that was handed over, and closes it");
                     }
                 }
-                Poll::Ready(Some(Command::Measure(behind))) => {
+                Poll::Ready(Some(PumpCommand::Measure(behind))) => {
                     // The receiver is dropped if the request has timed out.
                     let _ = behind.send(self.subscribers.measure());
                 }
-                Poll::Ready(Some(Command::BreakOffRevoked)) => self.subscribers.break_off_revoked(),
-                Poll::Ready(Some(Command::Stop(stopped))) => {
+                Poll::Ready(Some(PumpCommand::BreakOffRevoked)) => self.subscribers.break_off_revoked(),
+                Poll::Ready(Some(PumpCommand::Stop(stopped))) => {
                     self.commands.close();
                     self.stopped = Some(stopped);
                 }
@@ -225,7 +226,7 @@ impl Pump {
     }
 
     /// Handles the events of sockets. Returns whether there were any.
-    fn look_at_sockets(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+    fn handle_socket_events(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
         while let Poll::Ready(ready) = self.sockets.poll_read_ready_mut(cx) {
             let mut ready = ready?;
             match ready.get_inner_mut().poll(&mut self.events, Some(Duration::ZERO)) {

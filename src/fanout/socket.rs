@@ -1,5 +1,5 @@
-//! TCP connections that a response's body can take away from the HTTP server. A connection below TLS is never taken
-//! away: there a [`Socket`] only limits the wait for a client that takes nothing.
+//! TCP connections whose stream can be handed over from the HTTP server to a pump. A connection with TLS is never
+//! handed over: there a [`Socket`] only limits the wait for a client that takes nothing.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::StreamConfig;
-use super::patience::Patience;
 use super::pump::{Arrival, PumpHandle};
+use super::send_timeout::SendTimeout;
 use crate::deadline::Deadline;
 
 /// A TCP connection. Once its stream was handed over, the HTTP server sees it as broken.
@@ -21,22 +21,22 @@ use crate::deadline::Deadline;
 pub struct Socket {
     stream: Option<(TcpStream, OpenFile)>,
     hand_over: Option<Rc<HandOver>>,
-    patience: Patience,
+    send_timeout: SendTimeout,
     /// The deadline of a client that takes nothing of what is written.
     stuck: Option<Deadline>,
 }
 
-/// What a connection holds while it is open, whichever part serves it: its share of the open files, and of the
-/// connections of its client's address.
+/// The permits that a connection holds while it is open: one for an open file, and one for a connection of its client's
+/// address. A pump that serves the connection holds them as well.
 #[derive(Debug)]
 pub struct OpenFile {
-    /// One of the open files.
+    /// The permit for an open file.
     pub file: OwnedSemaphorePermit,
-    /// One of the address's connections, where the address is known.
+    /// The permit for a connection of the address, if the address is known.
     pub of_address: Option<OwnedSemaphorePermit>,
 }
 
-/// Connects a connection with the response that may take its stream away; both live on one thread.
+/// Lets a response take over the stream of its connection. Both live on one thread.
 #[derive(Debug, Default)]
 pub struct HandOver(RefCell<HandOverState>);
 
@@ -45,15 +45,15 @@ enum HandOverState {
     #[default]
     Idle,
     /// The stream is to be handed over as soon as everything is written.
-    Asked(PumpHandle, Box<Arrival>),
+    Requested(PumpHandle, Box<Arrival>),
     Declined(Box<Arrival>),
 }
 
 impl HandOver {
     /// Requests that the stream is handed to this pump as soon as everything that the HTTP server has to write is
     /// written.
-    pub(super) fn ask(&self, pump: PumpHandle, arrival: Box<Arrival>) {
-        *self.0.borrow_mut() = HandOverState::Asked(pump, arrival);
+    pub(super) fn request_hand_over(&self, pump: PumpHandle, arrival: Box<Arrival>) {
+        *self.0.borrow_mut() = HandOverState::Requested(pump, arrival);
     }
 
     /// Returns what was to be handed over, if the pump has declined it.
@@ -68,10 +68,10 @@ impl HandOver {
         }
     }
 
-    fn asked(&self) -> Option<(PumpHandle, Box<Arrival>)> {
+    fn requested(&self) -> Option<(PumpHandle, Box<Arrival>)> {
         let mut state = self.0.borrow_mut();
         match std::mem::take(&mut *state) {
-            HandOverState::Asked(pump, arrival) => Some((pump, arrival)),
+            HandOverState::Requested(pump, arrival) => Some((pump, arrival)),
             other => {
                 *state = other;
                 None
@@ -89,10 +89,10 @@ impl Socket {
     #[must_use]
     pub fn new(stream: TcpStream, file: OpenFile, config: StreamConfig) -> Self {
         let hand_over = config.hand_over.then(Rc::default);
-        Self { stream: Some((stream, file)), hand_over, patience: Patience::new(&config), stuck: None }
+        Self { stream: Some((stream, file)), hand_over, send_timeout: SendTimeout::new(&config), stuck: None }
     }
 
-    /// Returns the means by which the handlers of its requests can take its stream away.
+    /// Returns the handle by which the handlers of its requests can take over its stream.
     #[must_use]
     pub fn hand_over(&self) -> Option<Rc<HandOver>> {
         self.hand_over.clone()
@@ -100,8 +100,8 @@ impl Socket {
 
     /// Returns how long the connection waits for a client that takes nothing.
     #[must_use]
-    pub fn patience(&self) -> Patience {
-        self.patience.clone()
+    pub fn send_timeout(&self) -> SendTimeout {
+        self.send_timeout.clone()
     }
 
     /// Returns true if the client's system has refused what was written to it: the client has disconnected.
@@ -116,19 +116,21 @@ impl Socket {
     }
 
     /// Hands the stream over if that was requested. Called when everything is written.
-    fn leave(&mut self, cx: &Context<'_>) {
+    fn hand_over_if_requested(&mut self, cx: &Context<'_>) {
         let Some(hand_over) = &self.hand_over else { return };
-        let Some((pump, arrival)) = hand_over.asked() else { return };
+        let Some((pump, arrival)) = hand_over.requested() else { return };
         let Some(place) = pump.place() else {
             hand_over.decline(arrival);
-            // Has the dispatcher poll its body again, which continues.
+            // Wakes the dispatcher to poll its body again, which continues.
             return cx.waker().wake_by_ref();
         };
         if let Some((stream, file)) = self.stream.take() {
             // The stream moves from this thread's event loop to the pump's.
             match stream.into_std() {
                 Ok(stream) => place.take(stream, file, arrival),
-                Err(err) => tracing::error!(%err, "a connection cannot be handed over"),
+                Err(err) => {
+                    tracing::error!(%err, "a connection cannot be handed over to a pump, and is closed")
+                }
             }
         }
     }
@@ -159,16 +161,16 @@ impl AsyncWrite for Socket {
             self.stuck = None;
             return Poll::Ready(written);
         }
-        let most = self.patience.most();
+        let most = self.send_timeout.limit();
         ready!(self.stuck.get_or_insert_with(|| Deadline::after(most)).poll_passed(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// The dispatcher flushes only when its buffer is written to the last byte. An error ends the dispatcher even if it
-    /// holds further requests, or half of a body.
+    /// Hands the stream over if that was requested: the dispatcher flushes only when its whole buffer is written. An
+    /// error ends the dispatcher even if it holds further requests or half of a body.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.stream()?.poll_flush(cx))?;
-        self.leave(cx);
+        self.hand_over_if_requested(cx);
         Poll::Ready(self.stream().map(drop))
     }
 

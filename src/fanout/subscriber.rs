@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use super::cursor::{Cursor, Step};
+use super::cursor::{Cursor, CursorStep};
 use super::socket::OpenFile;
 use super::subscription::{Subscription, SubscriptionEnd};
 use super::topic::{Framing, Payload, PayloadCache};
 use crate::task::Mark;
 
-/// Pieces that one subscriber is sent before other subscribers are served.
+/// The most pieces that one subscriber is sent before other subscribers are served.
 const PIECES_A_TURN: usize = 4;
 /// Most bytes of frames in one piece. A socket takes less than this at once. The rest of a piece is copied from the log
 /// again when the socket takes more.
@@ -34,7 +34,7 @@ pub(super) struct Subscriber {
     /// The index of its topic, and its index among the topic's members.
     pub(super) topic: usize,
     pub(super) place: usize,
-    /// The payload that it is being sent, and how many bytes of it its socket has taken.
+    /// The payload that is being sent, and how many bytes of it the socket has taken.
     begun: Option<(Payload, usize)>,
     /// True while its socket is full: nothing is written until it is writable.
     is_full: bool,
@@ -54,21 +54,21 @@ enum Side {
     Ended,
 }
 
-/// How long a connection may be silent.
+/// The limits for a silent connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Silence {
+pub(super) struct SilenceLimits {
     /// After this time it is sent a comment.
     pub(super) keep_alive: Duration,
     /// After this time it is closed, if the subscriber takes nothing.
     pub(super) send_timeout: Duration,
 }
 
-/// What to do about a subscriber that was written nothing for a time.
+/// The state of a subscriber to which nothing was written for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum SilenceState {
     Fine,
-    /// It is due a comment.
-    Silent,
+    /// A comment is due.
+    CommentDue,
     /// It takes nothing of what is written.
     Stuck,
 }
@@ -77,11 +77,11 @@ pub(super) enum Look {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
     /// It was sent everything that exists, or its socket takes no more.
-    Up,
+    CaughtUp,
     /// There is more to send, after other subscribers were served.
     More,
     /// The subscription has ended.
-    Over(SubscriptionEnd),
+    Ended(SubscriptionEnd),
 }
 
 impl Subscriber {
@@ -120,42 +120,42 @@ impl Subscriber {
     ) -> Served {
         for _ in 0..PIECES_A_TURN {
             if self.is_full {
-                return Served::Up;
+                return Served::CaughtUp;
             }
             if self.begun.is_none() {
                 match self.cursor.step(cache.log(), mark, MOST_IN_A_PIECE) {
-                    Step::Wait
+                    CursorStep::Wait
                         if now.duration_since(self.last_write) >= keep_alive
                             || self.side == Side::JustEnded =>
                     {
                         self.begun = Some((Payload::KeepAlive, 0));
                     }
-                    Step::Wait => return Served::Up,
-                    Step::Send(span) => self.begun = Some((Payload::Frames(span), 0)),
-                    Step::End => return Served::Over(SubscriptionEnd::Complete),
-                    Step::BreakOff => return Served::Over(SubscriptionEnd::BrokenOff),
+                    CursorStep::Wait => return Served::CaughtUp,
+                    CursorStep::Send(span) => self.begun = Some((Payload::Frames(span), 0)),
+                    CursorStep::End => return Served::Ended(SubscriptionEnd::Complete),
+                    CursorStep::BreakOff => return Served::Ended(SubscriptionEnd::BrokenOff),
                 }
             }
             if let Err(end) = self.write(cache, now) {
-                return Served::Over(end);
+                return Served::Ended(end);
             }
         }
         if self.cursor.has_ended() && self.begun.is_none() {
-            return Served::Over(SubscriptionEnd::Complete);
+            return Served::Ended(SubscriptionEnd::Complete);
         }
         Served::More
     }
 
-    /// Does not count this much time against a subscriber that takes nothing. The comment for a subscriber that takes
-    /// everything is still due: it has received nothing for that time.
-    pub(super) fn forgive(&mut self, time: Duration) {
+    /// Extends the send time-out of a subscriber that takes nothing by this much time. Does not delay the comment for a
+    /// subscriber that takes everything, because it has received nothing for that time.
+    pub(super) fn discount(&mut self, time: Duration) {
         if self.is_full {
             self.last_write += time;
         }
     }
 
     /// Records that the socket takes bytes again.
-    pub(super) fn go_on(&mut self) {
+    pub(super) fn socket_has_room(&mut self) {
         self.is_full = false;
     }
 
@@ -170,21 +170,21 @@ impl Subscriber {
     }
 
     /// Adds the subscriber to the queue of those that are served with a delay, unless it is in the queue already.
-    pub(super) fn queue_up(&mut self, place: usize, queue: &mut VecDeque<usize>) {
+    pub(super) fn enqueue(&mut self, place: usize, queue: &mut VecDeque<usize>) {
         if !std::mem::replace(&mut self.is_behind, true) {
             queue.push_back(place);
         }
     }
 
     /// Returns whether the subscriber is due a comment or is stuck.
-    pub(super) fn look(&self, limits: Silence, now: Instant) -> Look {
+    pub(super) fn silence_state(&self, limits: SilenceLimits, now: Instant) -> SilenceState {
         let silent = now.duration_since(self.last_write);
         if self.is_full && silent >= limits.send_timeout {
-            Look::Stuck
+            SilenceState::Stuck
         } else if self.begun.is_none() && silent >= limits.keep_alive {
-            Look::Silent
+            SilenceState::CommentDue
         } else {
-            Look::Fine
+            SilenceState::Fine
         }
     }
 
@@ -194,7 +194,7 @@ impl Subscriber {
         let bytes = cache.encode(payload, self.framing).ok_or(SubscriptionEnd::BrokenOff)?;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
-                Ok(0) => return Err(SubscriptionEnd::Left),
+                Ok(0) => return Err(SubscriptionEnd::Disconnected),
                 Ok(taken) => {
                     written += taken;
                     self.last_write = now;
@@ -208,7 +208,7 @@ impl Subscriber {
                     return Ok(());
                 }
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(SubscriptionEnd::Left),
+                Err(_) => return Err(SubscriptionEnd::Disconnected),
             }
         }
         self.begun = None;
@@ -223,8 +223,8 @@ impl Subscriber {
     ///
     /// A client that keeps sending is not read to the end at once: the unread bytes fill the client's own buffers.
     pub(super) fn discard(&mut self) -> bool {
-        let mut waste = [0; DISCARDED_AT_ONCE];
-        match self.socket.read(&mut waste) {
+        let mut discarded = [0; DISCARDED_AT_ONCE];
+        match self.socket.read(&mut discarded) {
             Ok(read) => read > 0,
             Err(err) => matches!(err.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
         }
@@ -236,9 +236,9 @@ impl Subscriber {
         if end == SubscriptionEnd::Complete {
             // If a socket is closed with unread bytes in it, the system resets the connection, and what is on its way
             // to the client is lost.
-            let mut waste = [0; DISCARDED_AT_ONCE];
+            let mut discarded = [0; DISCARDED_AT_ONCE];
             let mut left = DISCARDED_AT_THE_END;
-            while let Ok(read @ 1..) = self.socket.read(&mut waste) {
+            while let Ok(read @ 1..) = self.socket.read(&mut discarded) {
                 left = left.saturating_sub(read);
                 if left == 0 {
                     break;

@@ -15,7 +15,7 @@ use slab::Slab;
 use super::behind::Behind;
 use super::pump::Arrival;
 use super::socket::OpenFile;
-use super::subscriber::{Look, Served, Silence, Subscriber};
+use super::subscriber::{Served, SilenceLimits, SilenceState, Subscriber};
 use super::subscription::SubscriptionEnd;
 use super::topic::Topic;
 use crate::task::{Format, LogReader};
@@ -23,21 +23,21 @@ use crate::task::{Format, LogReader};
 /// Subscribers that are served before the other futures on the pump's thread are polled: about 0.7 ms.
 const SERVED_AT_ONCE: usize = 128;
 
-/// Yields the topic's number each time that its log has grown.
+/// A stream that yields the topic's number each time that its log has grown.
 type Watch = Abortable<BoxStream<'static, usize>>;
 
 /// The subscribers of a pump.
 pub(super) struct SubscriberSet {
     /// Where the subscribers' sockets are registered for events.
     registry: Registry,
-    silence: Silence,
+    silence: SilenceLimits,
     subscribers: Slab<Subscriber>,
     topics: Slab<Topic>,
     /// The topic of each log and format that a subscriber reads.
     by_log: HashMap<(usize, Format), usize>,
     watches: SelectAll<Watch>,
-    /// Topics whose members have yet to be served; each is listed at most once.
-    stirred: VecDeque<usize>,
+    /// Topics whose logs have grown and whose members are yet to be served. Each is listed at most once.
+    grown_topics: VecDeque<usize>,
     /// Subscribers that are served with a delay: they are due a comment, or are far behind and continue after the
     /// others. Each is listed at most once.
     behind: VecDeque<usize>,
@@ -45,7 +45,7 @@ pub(super) struct SubscriberSet {
 
 impl SubscriberSet {
     /// Creates an empty set.
-    pub(super) fn new(registry: Registry, silence: Silence) -> Self {
+    pub(super) fn new(registry: Registry, silence: SilenceLimits) -> Self {
         Self {
             registry,
             silence,
@@ -53,7 +53,7 @@ impl SubscriberSet {
             topics: Slab::new(),
             by_log: HashMap::new(),
             watches: SelectAll::new(),
-            stirred: VecDeque::new(),
+            grown_topics: VecDeque::new(),
             behind: VecDeque::new(),
         }
     }
@@ -65,7 +65,7 @@ impl SubscriberSet {
 
     /// Returns true if a subscriber can be served once the thread's other futures were polled.
     pub(super) fn has_work(&self) -> bool {
-        !self.stirred.is_empty() || !self.behind.is_empty()
+        !self.grown_topics.is_empty() || !self.behind.is_empty()
     }
 
     /// Adds a subscriber and serves it.
@@ -109,12 +109,12 @@ impl SubscriberSet {
     }
 
     /// Queues the topics whose logs have grown.
-    pub(super) fn look_at_logs(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn queue_grown_topics(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(at)) = self.watches.poll_next_unpin(cx) {
             let Some(topic) = self.topics.get_mut(at) else { continue };
-            topic.stir();
+            topic.log_has_grown();
             if !std::mem::replace(&mut topic.is_queued, true) {
-                self.stirred.push_back(at);
+                self.grown_topics.push_back(at);
             }
         }
     }
@@ -124,19 +124,19 @@ impl SubscriberSet {
         let place = event.token().0;
         let Some(subscriber) = self.subscribers.get_mut(place) else { return };
         if event.is_error() || event.is_write_closed() {
-            return self.remove(place, SubscriptionEnd::Left);
+            return self.remove(place, SubscriptionEnd::Disconnected);
         }
         let has_ended = event.is_read_closed() || (event.is_readable() && !subscriber.discard());
         let is_news = has_ended && subscriber.has_ended_its_side();
         if event.is_writable() {
-            subscriber.go_on();
+            subscriber.socket_has_room();
         }
         if is_news || event.is_writable() {
             self.serve(place, now);
         }
     }
 
-    /// Continues the walks over stirred topics, and serves some of the subscribers that are behind.
+    /// Continues the walks over topics whose logs have grown, and serves some of the subscribers that are behind.
     pub(super) fn serve_some(&mut self, now: Instant) {
         let mut left = SERVED_AT_ONCE;
         for _ in 0..self.behind.len().min(SERVED_AT_ONCE / 2) {
@@ -148,7 +148,7 @@ impl SubscriberSet {
             left -= 1;
         }
         while left > 0
-            && let Some(at) = self.stirred.pop_front()
+            && let Some(at) = self.grown_topics.pop_front()
         {
             left = self.walk(at, left, now);
         }
@@ -160,8 +160,8 @@ impl SubscriberSet {
             let Some(topic) = self.topics.get_mut(at) else { return left };
             match topic.next() {
                 Some(place) => self.serve(place, now),
-                None if topic.is_stirred() => {
-                    self.stirred.push_back(at);
+                None if topic.needs_walk() => {
+                    self.grown_topics.push_back(at);
                     return left;
                 }
                 None => {
@@ -170,7 +170,7 @@ impl SubscriberSet {
                 }
             }
         }
-        self.stirred.push_back(at);
+        self.grown_topics.push_back(at);
         0
     }
 
@@ -179,35 +179,36 @@ impl SubscriberSet {
         let Some(topic) = self.topics.get_mut(subscriber.topic) else { return };
         let mark = topic.cache.log().mark();
         match subscriber.serve(&mut topic.cache, mark, self.silence.keep_alive, now) {
-            Served::Up => {}
-            Served::More => subscriber.queue_up(place, &mut self.behind),
-            Served::Over(end) => self.remove(place, end),
+            Served::CaughtUp => {}
+            Served::More => subscriber.enqueue(place, &mut self.behind),
+            Served::Ended(end) => self.remove(place, end),
         }
     }
 
     /// Sends a comment to subscribers that were sent nothing for a time, and drops those that took nothing for a long
     /// time. This check runs late by `late`: in that time nothing was written, and no subscriber could take anything.
-    pub(super) fn look_for_silence(&mut self, now: Instant, late: Duration) {
+    pub(super) fn check_silence(&mut self, now: Instant, late: Duration) {
         for (_, topic) in &mut self.topics {
             topic.forget_payload();
         }
         let mut stuck = Vec::new();
         for (place, subscriber) in &mut self.subscribers {
-            subscriber.forgive(late);
-            match subscriber.look(self.silence, now) {
-                Look::Fine => {}
+            subscriber.discount(late);
+            match subscriber.silence_state(self.silence, now) {
+                SilenceState::Fine => {}
                 // Many subscribers were last written to at the same time, so their comments are due at the same time.
-                Look::Silent => subscriber.queue_up(place, &mut self.behind),
-                Look::Stuck => stuck.push(place),
+                SilenceState::CommentDue => subscriber.enqueue(place, &mut self.behind),
+                SilenceState::Stuck => stuck.push(place),
             }
         }
         for place in stuck {
             // After a freeze of this process the socket may take bytes before the event loop reports it.
             if let Some(subscriber) = self.subscribers.get_mut(place) {
-                subscriber.go_on();
+                subscriber.socket_has_room();
             }
             self.serve(place, now);
-            let is_stuck = |subscriber: &Subscriber| subscriber.look(self.silence, now) == Look::Stuck;
+            let is_stuck =
+                |subscriber: &Subscriber| subscriber.silence_state(self.silence, now) == SilenceState::Stuck;
             if self.subscribers.get(place).is_some_and(is_stuck) {
                 self.remove(place, SubscriptionEnd::Stuck);
             }
@@ -223,14 +224,14 @@ impl SubscriberSet {
     }
 
     /// Returns how far the subscribers are behind. Also adds what they were sent since the last call to the metrics.
-    /// This is a walk over all of them; [`look_for_silence`](Self::look_for_silence) makes one twice a second.
+    /// This is a walk over all of them; [`check_silence`](Self::check_silence) makes one twice a second.
     pub(super) fn measure(&mut self) -> Behind {
         let mut behind = Behind::default();
         for (_, topic) in &self.topics {
             let mark = topic.cache.log().mark();
             for place in topic.members() {
                 let Some(subscriber) = self.subscribers.get_mut(*place) else { continue };
-                subscriber.subscription.tell();
+                subscriber.subscription.update_metrics();
                 behind.add(subscriber.cursor.behind(mark));
             }
         }
@@ -258,7 +259,7 @@ impl SubscriberSet {
 
 fn watch(log: LogReader, topic: usize) -> BoxStream<'static, usize> {
     stream::unfold(log, move |mut log| async move {
-        log.stirred().await;
+        log.changed().await;
         Some((topic, log))
     })
     .boxed()

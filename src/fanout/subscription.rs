@@ -14,7 +14,7 @@ const COUNTED_AT_ONCE: usize = 64;
 /// Counts over all subscriptions of this server.
 #[derive(Debug)]
 pub struct SubscriptionStats {
-    left: AtomicUsize,
+    ended: AtomicUsize,
     metrics: FanoutMetrics,
 }
 
@@ -22,21 +22,21 @@ impl SubscriptionStats {
     /// Returns counts without any subscription.
     #[must_use]
     pub fn new(metrics: FanoutMetrics) -> Self {
-        Self { left: AtomicUsize::new(0), metrics }
+        Self { ended: AtomicUsize::new(0), metrics }
     }
 
     /// Returns how many subscriptions have ended.
     #[must_use]
-    pub fn left(&self) -> usize {
-        self.left.load(Ordering::Relaxed)
+    pub fn ended(&self) -> usize {
+        self.ended.load(Ordering::Relaxed)
     }
 }
 
-/// How a subscription ended.
+/// The reason why a subscription ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SubscriptionEnd {
     /// The subscriber disconnected, or its connection broke.
-    Left,
+    Disconnected,
     /// The subscriber was sent everything, up to the terminal frame.
     Complete,
     /// The server stopped before the task had ended, or the frames could no longer be read.
@@ -50,7 +50,7 @@ pub(super) enum SubscriptionEnd {
 impl SubscriptionEnd {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Left => "left",
+            Self::Disconnected => "ended",
             Self::Complete => "complete",
             Self::BrokenOff => "broken_off",
             Self::Stuck => "stuck",
@@ -59,7 +59,7 @@ impl SubscriptionEnd {
     }
 }
 
-/// Which client reads which stream.
+/// The request, the task and the key of a subscription.
 #[derive(Debug)]
 pub struct SubscriberInfo {
     /// The ID of the request that subscribed.
@@ -70,8 +70,8 @@ pub struct SubscriberInfo {
     pub key: Arc<Revocation>,
 }
 
-/// One subscription. It lasts until its connection, or the HTTP server for it, was given the last frame. Dropping it
-/// ends it.
+/// One subscription. It lasts until the last frame was written to its connection or given to the HTTP server. Dropping
+/// it ends it.
 #[derive(Debug)]
 pub(super) struct Subscription {
     stats: Arc<SubscriptionStats>,
@@ -93,7 +93,7 @@ impl Subscription {
     pub(super) fn begin(stats: Arc<SubscriptionStats>, info: SubscriberInfo) -> Self {
         stats.metrics.came();
         let began = Instant::now();
-        let end = SubscriptionEnd::Left;
+        let end = SubscriptionEnd::Disconnected;
         Self { stats, info, began, frames: 0, counted: 0, bytes: 0, handed_over: false, end }
     }
 
@@ -111,7 +111,7 @@ impl Subscription {
     }
 
     /// Adds what was sent to the metrics.
-    pub(super) fn tell(&mut self) {
+    pub(super) fn update_metrics(&mut self) {
         if self.bytes > 0 {
             self.stats.metrics.sent((self.frames - self.counted) as u64, self.bytes as u64);
             (self.counted, self.bytes) = (self.frames, 0);
@@ -119,9 +119,9 @@ impl Subscription {
     }
 
     /// Adds what was sent to the metrics, if it is [`COUNTED_AT_ONCE`] frames or more.
-    pub(super) fn tell_some(&mut self) {
+    pub(super) fn update_metrics_if_many(&mut self) {
         if self.frames - self.counted >= COUNTED_AT_ONCE {
-            self.tell();
+            self.update_metrics();
         }
     }
 
@@ -135,7 +135,7 @@ impl Subscription {
         self.info.key.is_revoked()
     }
 
-    /// Sets how the subscription ends. Without this call the end is [`SubscriptionEnd::Left`].
+    /// Sets how the subscription ends. Without this call the end is [`SubscriptionEnd::Disconnected`].
     pub(super) fn ends(&mut self, end: SubscriptionEnd) {
         self.end = end;
     }
@@ -143,9 +143,9 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.tell();
+        self.update_metrics();
         self.stats.metrics.went(self.handed_over, self.end.as_str());
-        self.stats.left.fetch_add(1, Ordering::Relaxed);
+        self.stats.ended.fetch_add(1, Ordering::Relaxed);
         tracing::info!(
             request_id = self.info.request_id,
             task_id = %self.info.task_id,

@@ -1,4 +1,4 @@
-//! A log that subscribers of one pump read: its members, the state of the walk over them, and what they are sent.
+//! A log that subscribers of one pump read: its members, the walk over them, and their payloads.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::AbortHandle;
@@ -16,7 +16,7 @@ pub enum Framing {
     UntilClose,
 }
 
-/// What a socket is sent. Its bytes are the same each time that it is encoded.
+/// A unit that is written to a socket. It has the same bytes each time that it is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Payload {
     /// Frames.
@@ -45,8 +45,8 @@ impl Payload {
 /// Returns one chunk of `length` bytes, followed by the empty chunk that ends a body if this is the last one; `None` if
 /// `write` fails.
 fn chunked(length: usize, is_last: bool, write: impl FnOnce(&mut BytesMut) -> bool) -> Option<Bytes> {
-    const AROUND: usize = 32;
-    let mut buffer = BytesMut::with_capacity(length + AROUND);
+    const FRAMING_BYTES: usize = 32;
+    let mut buffer = BytesMut::with_capacity(length + FRAMING_BYTES);
     buffer.extend_from_slice(format!("{length:x}\r\n").as_bytes());
     if !write(&mut buffer) {
         return None;
@@ -55,7 +55,7 @@ fn chunked(length: usize, is_last: bool, write: impl FnOnce(&mut BytesMut) -> bo
     Some(buffer.freeze())
 }
 
-/// Encodes payloads and keeps the last one: most members of a topic are sent the same.
+/// Encodes payloads and keeps the last one, because most members of a topic are sent the same payload.
 #[derive(Debug)]
 pub(super) struct PayloadCache {
     log: FrameReader,
@@ -91,7 +91,7 @@ pub(super) struct Topic {
     /// Members before this index were served in the current walk.
     walked: usize,
     /// True if the log has grown since the walk began.
-    is_stirred: bool,
+    needs_walk: bool,
     /// True while the topic is in the queue of topics that are walked.
     pub(super) is_queued: bool,
     watch: AbortHandle,
@@ -101,7 +101,7 @@ impl Topic {
     /// Creates a topic without members. When the topic is dropped, the watch on its log ends.
     pub(super) fn new(log: FrameReader, watch: AbortHandle) -> Self {
         let cache = PayloadCache { log, last: None };
-        Self { cache, members: Vec::new(), walked: 0, is_stirred: false, is_queued: false, watch }
+        Self { cache, members: Vec::new(), walked: 0, needs_walk: false, is_queued: false, watch }
     }
 
     /// Adds a subscriber. Returns its index among the members.
@@ -136,14 +136,14 @@ impl Topic {
     }
 
     /// Records that the log has grown: all members are to be served again.
-    pub(super) fn stir(&mut self) {
-        self.is_stirred = true;
+    pub(super) fn log_has_grown(&mut self) {
+        self.needs_walk = true;
     }
 
     /// Returns the next member to serve, or `None` at the end of the walk.
     pub(super) fn next(&mut self) -> Option<usize> {
         if self.walked == 0 {
-            self.is_stirred = false;
+            self.needs_walk = false;
         }
         let member = self.members.get(self.walked).copied();
         match member {
@@ -156,7 +156,7 @@ impl Topic {
         member
     }
 
-    /// Drops the last payload, which may be of no use to other subscribers and would be held as long as the task is
+    /// Drops the last payload. Other subscribers may not need it, and it would stay in memory as long as the task is
     /// silent.
     pub(super) fn forget_payload(&mut self) {
         if !self.is_queued {
@@ -165,8 +165,8 @@ impl Topic {
     }
 
     /// Returns true if another walk is due.
-    pub(super) fn is_stirred(&self) -> bool {
-        self.is_stirred
+    pub(super) fn needs_walk(&self) -> bool {
+        self.needs_walk
     }
 }
 
@@ -183,7 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fanout::cursor::{Cursor, Step};
+    use crate::fanout::cursor::{Cursor, CursorStep};
     use crate::task::testing::{empty, log_of};
 
     fn topic() -> Topic {
@@ -195,7 +195,7 @@ mod tests {
         let mut log = log_of(["a", "end"]);
         log.end();
         let reader = log.frames();
-        let Step::Send(all) = Cursor::at(0).step(&reader, reader.mark(), 1000) else {
+        let CursorStep::Send(all) = Cursor::at(0).step(&reader, reader.mark(), 1000) else {
             panic!("nothing to send")
         };
         let frames = String::from_utf8(reader.all().to_vec()).unwrap();
@@ -222,17 +222,17 @@ mod tests {
     }
 
     #[derive(Debug, Clone, Copy)]
-    enum Happens {
+    enum TopicEvent {
         Join,
         Leave(prop::sample::Index),
         Serve,
     }
 
-    fn happens() -> impl Strategy<Value = Happens> {
+    fn topic_event() -> impl Strategy<Value = TopicEvent> {
         prop_oneof![
-            2 => Just(Happens::Join),
-            2 => any::<prop::sample::Index>().prop_map(Happens::Leave),
-            5 => Just(Happens::Serve),
+            2 => Just(TopicEvent::Join),
+            2 => any::<prop::sample::Index>().prop_map(TopicEvent::Leave),
+            5 => Just(TopicEvent::Serve),
         ]
     }
 
@@ -241,7 +241,7 @@ mod tests {
         #[test]
         fn a_member_that_stays_is_served_once_in_each_walk(
             before in 0usize..8,
-            events in prop::collection::vec(happens(), 0..60),
+            events in prop::collection::vec(topic_event(), 0..60),
         ) {
             let mut topic = topic();
             // The index of each subscriber among the members.
@@ -270,11 +270,11 @@ mod tests {
             };
             for event in events {
                 match event {
-                    Happens::Join => {
+                    TopicEvent::Join => {
                         places.insert(newest, topic.join(newest));
                         newest += 1;
                     }
-                    Happens::Leave(index) if !places.is_empty() => {
+                    TopicEvent::Leave(index) if !places.is_empty() => {
                         let mut all: Vec<usize> = places.keys().copied().collect();
                         all.sort_unstable();
                         let leaver = *index.get(&all);
@@ -283,8 +283,8 @@ mod tests {
                             places.insert(moved, place);
                         }
                     }
-                    Happens::Leave(_) => {}
-                    Happens::Serve => serve(&mut topic, &mut served, &places, &mut from_the_beginning),
+                    TopicEvent::Leave(_) => {}
+                    TopicEvent::Serve => serve(&mut topic, &mut served, &places, &mut from_the_beginning),
                 }
                 for (subscriber, place) in &places {
                     prop_assert_eq!(topic.members.get(*place), Some(subscriber));

@@ -1,4 +1,4 @@
-//! The subscribers of one log that are served by bodies on one HTTP worker.
+//! Wakes the subscribers of one log that are served by bodies on one HTTP worker.
 //!
 //! One cross-thread wake-up and one timer for each subscriber would cost more than the frame itself. So all of a
 //! worker's subscribers of a log share one task and one timer. The task waits for the log and wakes the subscribers
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::keys::Revocation;
 use crate::task::LogReader;
 
-/// The wake groups of one HTTP worker, by the number of their log.
+/// The wake groups of one HTTP worker. The key is the number of the group's log.
 #[derive(Debug, Default)]
 pub(super) struct WakeGroups(RefCell<HashMap<usize, Weak<WakeGroup>>>);
 
@@ -37,7 +37,7 @@ struct Member {
     /// When the member was last sent a piece.
     last_piece: Instant,
     /// True if the member is to be sent a comment.
-    is_silent: bool,
+    comment_is_due: bool,
     key: Arc<Revocation>,
 }
 
@@ -53,14 +53,14 @@ impl WakeGroups {
     pub(super) fn join(&self, log: &LogReader, keep_alive: Duration, key: Arc<Revocation>) -> Membership {
         let mut wake_groups = self.0.borrow_mut();
         let group = wake_groups.get(&log.number()).and_then(Weak::upgrade).unwrap_or_else(|| {
-            // Groups that have ended are removed here, because a group cannot reach this map when it ends.
+            // Groups that have ended are removed here, because a group has no access to this map when it ends.
             wake_groups.retain(|_, group| group.strong_count() > 0);
             let group = WakeGroup::start(log.clone(), keep_alive);
             wake_groups.insert(log.number(), Rc::downgrade(&group));
             group
         });
         let waker = Waker::noop().clone();
-        let member = Member { waker, last_piece: Instant::now(), is_silent: false, key };
+        let member = Member { waker, last_piece: Instant::now(), comment_is_due: false, key };
         let place = group.members.borrow_mut().insert(member);
         Membership { group, place }
     }
@@ -97,7 +97,7 @@ impl WakeGroup {
         for (_, member) in &mut *self.members.borrow_mut() {
             let due = member.last_piece + keep_alive;
             if due <= now {
-                member.is_silent = true;
+                member.comment_is_due = true;
                 member.waker.wake_by_ref();
             } else {
                 next = next.min(due);
@@ -115,21 +115,21 @@ impl Drop for WakeGroup {
 
 /// Wakes a group's members when their log has grown or comments are due.
 async fn drive(group: Weak<WakeGroup>, mut log: LogReader, keep_alive: Duration) {
-    let mut look = std::pin::pin!(sleep_until(Instant::now() + keep_alive));
+    let mut next_comment = std::pin::pin!(sleep_until(Instant::now() + keep_alive));
     loop {
-        let stirred = std::pin::pin!(log.stirred());
-        let is_stirred = matches!(select(stirred, look.as_mut()).await, Either::Left(_));
+        let log_changes = std::pin::pin!(log.changed());
+        let has_grown = matches!(select(log_changes, next_comment.as_mut()).await, Either::Left(_));
         let Some(group) = group.upgrade() else { return };
-        if is_stirred {
+        if has_grown {
             group.wake_all();
         } else {
-            look.as_mut().reset(group.wake_silent(keep_alive));
+            next_comment.as_mut().reset(group.wake_silent(keep_alive));
         }
     }
 }
 
 impl Membership {
-    /// Has the task of this context woken when the log has grown, or when a comment is due.
+    /// Registers the task of this context to be woken when the log has grown, or when a comment is due.
     pub(super) fn wait(&self, cx: &Context<'_>) {
         if let Some(member) = self.group.members.borrow_mut().get_mut(self.place) {
             member.waker.clone_from(cx.waker());
@@ -140,13 +140,13 @@ impl Membership {
     pub(super) fn sent(&self) {
         if let Some(member) = self.group.members.borrow_mut().get_mut(self.place) {
             member.last_piece = Instant::now();
-            member.is_silent = false;
+            member.comment_is_due = false;
         }
     }
 
     /// Returns true if a comment is due.
-    pub(super) fn is_silent(&self) -> bool {
-        self.group.members.borrow().get(self.place).is_some_and(|member| member.is_silent)
+    pub(super) fn comment_is_due(&self) -> bool {
+        self.group.members.borrow().get(self.place).is_some_and(|member| member.comment_is_due)
     }
 }
 

@@ -103,7 +103,9 @@ metrics! {
     SUBSCRIBERS: IntGaugeVec, "hearken_subscribers", ["transport"],
         "Connected subscribers, by the part that writes to them: pump (after the hand-over, once the first piece is written), body (the HTTP server).";
     SUBSCRIPTIONS_ENDED: IntCounterVec, "hearken_subscriptions_ended_total", ["reason"],
-        "Subscriptions that have ended, by reason: complete, left (disconnected), stuck (took nothing; only of the pumps, others count as left), broken_off by the server's stop, revoked with their key.";
+        "Subscriptions that have ended, by reason: complete, left (disconnected), stuck (took nothing; only of the \
+         pumps, others count as left), broken_off (the server stopped, or the frames could no longer be read), \
+         revoked (with their key).";
     SENT: IntCounterVec, "hearken_frames_sent_total", [], "Frames that were written to subscribers.";
     SENT_BYTES: IntCounterVec, "hearken_frames_sent_bytes_total", [], "Bytes that were written to subscribers; where a pump writes, with the framing of the body.";
     BEHIND: IntGaugeVec, "hearken_frames_behind", [],

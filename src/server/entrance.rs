@@ -106,8 +106,8 @@ impl Entrance {
                         match spoken {
                             Spoken::Http1 => http1.call((entrance.intake(stream), peer)).await,
                             Spoken::Http2 => {
-                                let patience = stream.get_ref().0.patience();
-                                let served = http2.serve(stream, peer, patience).await;
+                                let send_timeout = stream.get_ref().0.send_timeout();
+                                let served = http2.serve(stream, peer, send_timeout).await;
                                 served.map_err(|err| io::Error::other(err).into())
                             }
                         }
@@ -142,7 +142,7 @@ impl Entrance {
             .on_connect_ext(move |intake: &Intake<T>, data: &mut Extensions| {
                 data.insert(intake.turn());
                 let Some(socket) = intake.stream().socket() else { return };
-                data.insert(socket.patience());
+                data.insert(socket.send_timeout());
                 if let Some(hand_over) = socket.hand_over() {
                     data.insert(hand_over);
                 }

@@ -25,7 +25,7 @@ use super::unsent::{Unsent, UnsentPiece};
 
 use crate::api::CloseConnection;
 use crate::deadline::timeout;
-use crate::fanout::Patience;
+use crate::fanout::SendTimeout;
 
 /// Why an answer is not sent to its end.
 enum Cut {
@@ -49,7 +49,7 @@ pub(super) async fn answer<A, B>(
     request: http::Request<RecvStream>,
     mut reply: SendResponse<UnsentPiece>,
     peer: Option<SocketAddr>,
-    patience: Patience,
+    send_timeout: SendTimeout,
 ) -> bool
 where
     A: Service<Request, Response = Response<B>>,
@@ -61,7 +61,7 @@ where
         reply.send_reset(Reason::PROTOCOL_ERROR);
         return false;
     };
-    request.extensions_mut().insert(patience.clone());
+    request.extensions_mut().insert(send_timeout.clone());
     let is_head = request.method() == Method::HEAD;
     let mut waits_for_continue = request
         .headers()
@@ -91,7 +91,7 @@ where
     if is_whole {
         return is_last;
     }
-    match send(&mut stream, body, patience.most()).await {
+    match send(&mut stream, body, send_timeout.limit()).await {
         Ok(()) | Err(Cut::Gone) => {}
         Err(Cut::Stuck) => stream.send_reset(Reason::CANCEL),
         // The client must not take this for the regular end.

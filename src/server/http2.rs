@@ -29,7 +29,7 @@ use super::exchange::answer;
 use super::listener::STOP_TIME;
 use super::unsent::UnsentPiece;
 use crate::deadline::{Deadline, timeout};
-use crate::fanout::Patience;
+use crate::fanout::SendTimeout;
 
 /// Most concurrent requests of one connection.
 const MOST_STREAMS: u32 = 256;
@@ -58,7 +58,7 @@ where
     A::Error: Into<Response<BoxBody>>,
     B: MessageBody + 'static,
 {
-    /// Serves a connection to its end. An answer is aborted if the client takes nothing of it for as long as `patience`
+    /// Serves a connection to its end. An answer is aborted if the client takes nothing of it for as long as `send_timeout`
     /// allows.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ where
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         peer: Option<SocketAddr>,
-        patience: Patience,
+        send_timeout: SendTimeout,
     ) -> Result<(), h2::Error> {
         let handshake = Builder::new()
             .max_concurrent_streams(MOST_STREAMS)
@@ -78,14 +78,14 @@ where
             .handshake::<_, UnsentPiece>(stream);
         // A client that agreed on HTTP/2 and does not begin with it is disconnected without an answer.
         let Ok(connection) = timeout(REQUEST_TIMEOUT, handshake).await else { return Ok(()) };
-        self.run(connection?, peer, patience).await
+        self.run(connection?, peer, send_timeout).await
     }
 
     async fn run(
         &self,
         mut connection: Connection<impl AsyncRead + AsyncWrite + Unpin, UnsentPiece>,
         peer: Option<SocketAddr>,
-        patience: Patience,
+        send_timeout: SendTimeout,
     ) -> Result<(), h2::Error> {
         let mut exchanges = FuturesUnordered::new();
         let mut stop = pin!(self.draining.told());
@@ -109,7 +109,7 @@ where
                 request = connection.accept() => match request {
                     Some(request) => {
                         let (request, reply) = request?;
-                        exchanges.push(answer(&*self.app, request, reply, peer, patience.clone()));
+                        exchanges.push(answer(&*self.app, request, reply, peer, send_timeout.clone()));
                     }
                     None => return Ok(()),
                 },

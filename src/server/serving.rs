@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use super::body_end::BodyEnd;
 use super::entrance::IDLE_CONNECTION;
 use super::turn::{Busy, Turn};
-use crate::fanout::{HandOver, Patience};
+use crate::fanout::{HandOver, SendTimeout};
 
 /// Most bytes of a body that no handler reads and for which the connection is kept.
 const DISCARDED_BYTES: usize = 64 * 1024;
@@ -90,8 +90,8 @@ where
         BodyEnd::Chunked(_) => true,
         BodyEnd::WithConnection => false,
     };
-    if let Some(patience) = request.conn_data::<Patience>().cloned() {
-        request.extensions_mut().insert(patience);
+    if let Some(send_timeout) = request.conn_data::<SendTimeout>().cloned() {
+        request.extensions_mut().insert(send_timeout);
     }
     let stays = request.conn_data::<Rc<HandOver>>().is_none();
     let known = Rc::clone(&turn);

@@ -68,8 +68,7 @@ impl From<StoreError> for Failure {
             .with_retry_after(FULL_RETRY),
             StoreError::Damaged(_) => Self::new(
                 ErrorCode::StorageUnavailable,
-                "What the service has stored for this request is damaged on its disk; report the request id to the \
-                 operator",
+                "The data for this request is damaged on the service's disk; report the request id to the operator",
             )
             .with_retryable(false),
             StoreError::Backend(_)

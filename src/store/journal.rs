@@ -25,7 +25,9 @@ use super::spool::sweep;
 use super::sqlite::{file_error, make_directory};
 use super::{Journalled, StoreError, blocking};
 use crate::metrics::StoreMetrics;
-use crate::task::{Chunks, Entry, Kept, RecordSource, RecordWriter, TaskId, read_entries, scan_records};
+use crate::task::{
+    Chunks, Entry, KeptEntries, RecordSource, RecordWriter, TaskId, read_entries, scan_records,
+};
 
 /// Most files that may wait for their round. If a file finds no place in the queue, the round after syncs all files.
 const SYNC_QUEUE: usize = 4096;
@@ -121,14 +123,14 @@ impl FileJournals {
     }
 
     /// Finds the chunks that a task has published. Logs an error if they do not match the task's record. Blocks.
-    fn whole(&self, id: &TaskId, told: Chunks) -> Result<Option<Kept>, StoreError> {
+    fn whole(&self, id: &TaskId, told: Chunks) -> Result<Option<KeptEntries>, StoreError> {
         let (index, _) = scan_records(&self.content(id)?, |_, _| Some(()));
         let path = self.path(id);
         if index.chunks != told {
             tracing::error!(path = %path.display(), "a journal of chunks is not as it was written; its stream is lost");
             return Ok(None);
         }
-        Ok(Some(Kept::new(Arc::new(Written { path }), index)))
+        Ok(Some(KeptEntries::new(Arc::new(Written { path }), index)))
     }
 
     /// Reads a journal. A journal that does not exist is empty. Blocks.
@@ -170,7 +172,7 @@ impl ChunkJournals for FileJournals {
         blocking(read).boxed()
     }
 
-    fn read_whole(&self, id: TaskId, told: Chunks) -> Promise<'_, Option<Kept>> {
+    fn read_whole(&self, id: TaskId, told: Chunks) -> Promise<'_, Option<KeptEntries>> {
         let journals = self.clone();
         blocking(move || journals.whole(&id, told)).boxed()
     }
@@ -206,9 +208,9 @@ impl ChunkJournal for FileJournal {
         let _ = self.open();
     }
 
-    fn into_kept(self: Box<Self>) -> Option<Kept> {
+    fn into_kept(self: Box<Self>) -> Option<KeptEntries> {
         let is_all = !self.broken;
-        is_all.then(|| Kept::new(Arc::new(Written { path: self.path }), self.writer.into_index()))
+        is_all.then(|| KeptEntries::new(Arc::new(Written { path: self.path }), self.writer.into_index()))
     }
 }
 

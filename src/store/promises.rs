@@ -59,8 +59,8 @@ use crate::keys::KeyRecord;
 use crate::metrics::DiskLevels;
 use crate::secret::KeyHash;
 use crate::task::{
-    Chunks, Entry, Idempotency, IdempotencyKey, Kept, ListQuery, Page, Request, Snapshot, TaskId, Timeline,
-    Timestamp,
+    Chunks, Entry, Idempotency, IdempotencyKey, KeptEntries, ListQuery, Page, Request, Snapshot, TaskId,
+    Timeline, Timestamp,
 };
 
 /// The future result of a call to a store.
@@ -226,7 +226,7 @@ pub trait ChunkJournals: fmt::Debug + Send + Sync {
 
     /// Returns the entries of a task; if there are many, they stay where they are. Returns `None` if they do not match
     /// `told`, the chunks of the task's record.
-    fn read_whole(&self, id: TaskId, told: Chunks) -> Promise<'_, Option<Kept>>;
+    fn read_whole(&self, id: TaskId, told: Chunks) -> Promise<'_, Option<KeptEntries>>;
 
     /// Removes the journals of these tasks; a task may have none.
     fn remove(&self, ids: Vec<TaskId>) -> Promise<'_, ()>;
@@ -243,7 +243,7 @@ pub trait ChunkJournal: fmt::Debug + Send {
 
     /// Returns the written entries, for the task's record and for readers that come after the task has ended. `None` if
     /// the journal did not keep all entries that it was given.
-    fn into_kept(self: Box<Self>) -> Option<Kept>;
+    fn into_kept(self: Box<Self>) -> Option<KeptEntries>;
 }
 
 /// The result of appending entries to a journal: true if the journal has them. Once it has refused entries, it takes no

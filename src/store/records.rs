@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::audio::{AudioFacts, KeptAudio};
 use crate::task::{
-    Chunks, Entry, Idempotency, Kept, Outcome, RecoveryFacts, State, Task, TaskId, Timeline, Timestamp,
+    Chunks, Entry, Idempotency, KeptEntries, Outcome, RecoveryFacts, State, Task, TaskId, Timeline, Timestamp,
 };
 
 /// The record of a task that is to be accepted.
@@ -79,7 +79,7 @@ pub struct Journalled {
 #[derive(Debug)]
 pub struct Replay {
     /// The chunks of the task.
-    pub chunks: Kept,
+    pub chunks: KeptEntries,
     /// The final state of the task.
     pub state: State,
     /// The time that the stream is still kept.

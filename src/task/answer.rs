@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::chunk_log::ChunkLog;
-use super::cold_log::{EndedStream, Kept};
+use super::cold_log::{EndedStream, KeptEntries};
 use super::completion::Completion;
 use super::entry::{Entry, TextKind};
 use super::format::Format;
@@ -38,7 +38,7 @@ impl Answer {
     /// Restores the stream of a task that ended in an earlier process, from its journal and its outcome. A reader sees
     /// the same bytes as in that process. Returns `None` if `state` has no outcome.
     #[must_use]
-    pub fn replay(kept: Kept, state: &State) -> Option<EndedStream> {
+    pub fn replay(kept: KeptEntries, state: &State) -> Option<EndedStream> {
         let outcome = state.outcome().ok()??;
         let tail = end_of(&outcome, kept.entries() > 0);
         Some(EndedStream::new(kept, tail, None))
@@ -75,7 +75,7 @@ impl Answer {
         self.log.published() == 0
     }
 
-    /// Tells readers that nothing follows in this process.
+    /// Notifies readers that nothing follows in this process.
     pub fn park(&mut self) {
         self.log.park();
     }
@@ -214,7 +214,7 @@ mod tests {
             for fails in [false, true] {
                 let mut answer = answer();
                 pieces.iter().for_each(|piece| answer.push(TextKind::Content, (*piece).into()));
-                let kept = Kept::in_memory(answer.unpublished());
+                let kept = KeptEntries::in_memory(answer.unpublished());
                 let usage = Usage { total_tokens: 3, ..Usage::default() };
                 let failure = Failure::new(ErrorCode::UpstreamDisconnected, "gone");
                 let state = if fails {

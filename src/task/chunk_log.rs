@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::cold_log::{ColdLog, EndedStream, Held, Kept, next_number};
+use super::cold_log::{ColdLog, EndedStream, FrameBuffer, KeptEntries, next_number};
 use super::entry::Entry;
 use super::format::{Encoder, Format};
 use crate::wire::completion::CompletionHead;
@@ -65,7 +65,7 @@ struct Written {
 
 /// The frames of a log in a format that is not its own.
 #[derive(Debug)]
-struct Others {
+struct OtherFrames {
     encoder: Encoder,
     frames: Slots<Bytes>,
 }
@@ -77,7 +77,7 @@ struct Entries {
     /// The format in which entries are encoded when they are appended; `None` for a log without subscribers.
     own: Option<Format>,
     written: Slots<Written>,
-    others: [OnceLock<Box<Others>>; Format::ALL.len()],
+    others: [OnceLock<Box<OtherFrames>>; Format::ALL.len()],
 }
 
 impl Entries {
@@ -88,7 +88,7 @@ impl Entries {
         }
         let others = self.others.get(format.place())?.get_or_init(|| {
             let encoder = Encoder::new(format, self.head());
-            Box::new(Others { encoder, frames: Slots::default() })
+            Box::new(OtherFrames { encoder, frames: Slots::default() })
         });
         let frame = others.frames.slot(index)?;
         Some(frame.get_or_init(|| others.encoder.encode(index, &written.entry)))
@@ -117,8 +117,8 @@ struct Shared {
     /// writer.
     mark: watch::Sender<Mark>,
     number: usize,
-    /// The number of the task arbiter that writes the log.
-    home: AtomicUsize,
+    /// The number of the task arbiter on which the log's writer runs.
+    arbiter: AtomicUsize,
     subscriptions: AtomicUsize,
 }
 
@@ -145,7 +145,7 @@ impl ChunkLog {
             cold: OnceLock::new(),
             mark: watch::Sender::new(Mark::default()),
             number: next_number(),
-            home: AtomicUsize::new(0),
+            arbiter: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
         });
         Self::take_over(LogHandle { shared, entries })
@@ -255,9 +255,9 @@ impl ChunkLog {
     /// Returns the bytes that the writer holds in memory: texts, frames in the log's own format, and the overhead of
     /// each entry. The overhead is the largest part if an upstream sends single letters.
     ///
-    /// Frames in other formats do not count, because readers cause them, and no reader may bring the task to its bound.
-    /// These frames are bounded, too: an entry has one frame in each of [all formats](Format::ALL), and all are about
-    /// equally long.
+    /// Frames in other formats do not count, because readers cause them, and no reader may make the task reach its
+    /// limit. These frames are bounded, too: an entry has one frame in each of [all formats](Format::ALL), and all are
+    /// about equally long.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.text_bytes + self.frame_bytes + self.len * ENTRY_BYTES
@@ -285,14 +285,15 @@ impl ChunkLog {
     /// Returns the visible entries as an ended stream, which takes far less memory. The entries before the end may be
     /// kept elsewhere. Readers of this log continue in the ended stream. Returns `None` for a log without subscribers.
     #[must_use]
-    pub fn cold(&self, kept: Option<Kept>) -> Option<EndedStream> {
+    pub fn cold(&self, kept: Option<KeptEntries>) -> Option<EndedStream> {
         let (own, len) = (self.entries.own?, self.published());
         let entries = self.entries.entries(0..len);
-        let said = entries.clone().take_while(|entry| entry.is_said());
+        let said = entries.clone().take_while(|entry| entry.is_model_text());
         // A journal with a gap does not hold the beginning of the stream.
         let kept = kept.filter(|kept| kept.entries() == said.clone().count());
-        let kept = kept.unwrap_or_else(|| Kept::in_memory(said));
-        let held = if kept.entries() > 0 { Held::of(own, self.entries.frames(own, 0..len)) } else { None };
+        let kept = kept.unwrap_or_else(|| KeptEntries::in_memory(said));
+        let held =
+            if kept.entries() > 0 { FrameBuffer::of(own, self.entries.frames(own, 0..len)) } else { None };
         let tail = entries.skip(kept.entries()).cloned().collect();
         let stream = EndedStream::new(kept, tail, held);
         // A log ends once. A second call does not replace the first value.
@@ -323,8 +324,8 @@ impl LogHandle {
     }
 
     /// Sets the number of the task arbiter that writes the log, counted from 0.
-    pub fn settle_at(&self, home: usize) {
-        self.shared.home.store(home, Ordering::Relaxed);
+    pub fn set_arbiter(&self, arbiter: usize) {
+        self.shared.arbiter.store(arbiter, Ordering::Relaxed);
     }
 
     /// Sets whether the task waits for a store that cannot record what the task depends on.
@@ -459,17 +460,17 @@ mod tests {
                 entries.iter().enumerate().map(|(number, entry)| encoder.encode(number, entry)).collect();
             let log = ChunkLog::of(Some(Format::Tasks), entries.clone());
             let before = log.reader().in_format(format);
-            let kept = is_journalled.then(|| Kept::in_memory(entries.iter()));
+            let kept = is_journalled.then(|| KeptEntries::in_memory(entries.iter()));
             let held = log.cold(kept).unwrap();
-            let mut let_go = log.cold(None).unwrap();
-            let_go.let_go();
-            for reader in [log.reader(), held.log().clone().into(), let_go.log().clone().into()] {
+            let mut drop_frames = log.cold(None).unwrap();
+            drop_frames.drop_frames();
+            for reader in [log.reader(), held.log().clone().into(), drop_frames.log().clone().into()] {
                 let reader = reader.in_format(format);
                 prop_assert_eq!(reader.mark().len, frames.len());
                 let mut position = from;
                 let mut read = Vec::new();
                 while position < frames.len() {
-                    let (next, bytes) = reader.reach(position..frames.len(), most);
+                    let (next, bytes) = reader.frames_within(position..frames.len(), most);
                     let piece = reader.piece(position..next).unwrap();
                     prop_assert!(next > position);
                     prop_assert!(piece.len() <= most || next == position + 1);

@@ -19,7 +19,8 @@ use super::format::Format;
 use super::record::{Chunks, Index, RecordWriter};
 use rereading::Rereading;
 
-/// Larger streams, in bytes, are not held in memory as frames: one would take the place of thousands of small ones.
+/// The frames of a stream with more bytes than this are not held in memory: they would take the room of thousands of
+/// small streams.
 const MOST_HELD: usize = 4 << 20;
 
 /// The number of logs that were made in this process, including logs of running tasks.
@@ -58,30 +59,30 @@ impl RecordSource for InMemory {
 
 /// The entries of a log before its end, kept as records.
 #[derive(Debug)]
-pub struct Kept {
-    records: Owned,
+pub struct KeptEntries {
+    records: OwnedRecords,
     index: Index,
 }
 
-/// The records, with the memory that they take.
+/// The records as the owner of the stream holds them: in memory, or kept elsewhere.
 #[derive(Debug, Clone)]
-enum Owned {
+enum OwnedRecords {
     InMemory(Arc<InMemory>),
     Elsewhere(Arc<dyn RecordSource>),
 }
 
-/// The records as readers hold them. A reader keeps no records in memory.
+/// The records as a reader holds them. A reader does not keep records in memory.
 #[derive(Debug)]
-enum Lent {
+enum BorrowedRecords {
     InMemory(Weak<InMemory>),
     Elsewhere(Arc<dyn RecordSource>),
 }
 
-impl Kept {
+impl KeptEntries {
     /// Makes the kept entries from their records and the index of the records.
     #[must_use]
     pub fn new(source: Arc<dyn RecordSource>, index: Index) -> Self {
-        Self::of(Owned::Elsewhere(source), index)
+        Self::of(OwnedRecords::Elsewhere(source), index)
     }
 
     /// Keeps entries as records in memory.
@@ -90,10 +91,10 @@ impl Kept {
         let mut writer = RecordWriter::default();
         let mut records = writer.encode(entries);
         records.shrink_to_fit();
-        Self::of(Owned::InMemory(Arc::new(InMemory(records))), writer.into_index())
+        Self::of(OwnedRecords::InMemory(Arc::new(InMemory(records))), writer.into_index())
     }
 
-    fn of(records: Owned, mut index: Index) -> Self {
+    fn of(records: OwnedRecords, mut index: Index) -> Self {
         index.places.shrink_to_fit();
         Self { records, index }
     }
@@ -111,11 +112,11 @@ impl Kept {
     }
 }
 
-impl Owned {
-    fn lend(&self) -> Lent {
+impl OwnedRecords {
+    fn lend(&self) -> BorrowedRecords {
         match self {
-            Self::InMemory(records) => Lent::InMemory(Arc::downgrade(records)),
-            Self::Elsewhere(source) => Lent::Elsewhere(Arc::clone(source)),
+            Self::InMemory(records) => BorrowedRecords::InMemory(Arc::downgrade(records)),
+            Self::Elsewhere(source) => BorrowedRecords::Elsewhere(Arc::clone(source)),
         }
     }
 
@@ -130,14 +131,14 @@ impl Owned {
 
 /// All frames of a stream in one buffer.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct FrameBuffer {
     format: Format,
     frames: Vec<u8>,
     /// Where each frame ends.
     ends: Vec<usize>,
 }
 
-impl Held {
+impl FrameBuffer {
     /// Copies these frames, which are in this format. Returns `None` if they are too large.
     pub(super) fn of<'a>(format: Format, frames: impl Iterator<Item = &'a Bytes> + Clone) -> Option<Self> {
         // The size is measured first, because memory that is reserved and not used would stay reserved.
@@ -157,7 +158,7 @@ impl Held {
         self.ends.get(before).or(self.ends.last()).copied().unwrap_or(0)
     }
 
-    fn reach(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
+    fn frames_within(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
         let begin = self.begin(range.start);
         let ahead = self.ends.get(range.clone()).unwrap_or_default();
         let end = range.start + ahead.partition_point(|end| end - begin <= most_bytes).max(1);
@@ -180,12 +181,12 @@ pub struct ColdLog(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     /// The records of the entries before the end. The owner of the stream holds those in memory.
-    records: Lent,
+    records: BorrowedRecords,
     index: Index,
     /// The entries after those with records: the end of the log.
     tail: Box<[Entry]>,
     /// All frames, while the owner of the stream holds them.
-    held: Weak<Held>,
+    held: Weak<FrameBuffer>,
     /// True if a part of the kept records could not be read or was damaged.
     is_lost: AtomicBool,
     number: usize,
@@ -197,13 +198,17 @@ struct Shared {
 #[derive(Debug, Clone)]
 pub struct EndedStream {
     log: ColdLog,
-    records: Owned,
-    held: Option<Arc<Held>>,
+    records: OwnedRecords,
+    held: Option<Arc<FrameBuffer>>,
 }
 
 impl EndedStream {
     /// Makes an ended stream from its kept entries, its other entries, and its frames if they are in memory.
-    pub(super) fn new(Kept { records, index }: Kept, tail: Vec<Entry>, held: Option<Held>) -> Self {
+    pub(super) fn new(
+        KeptEntries { records, index }: KeptEntries,
+        tail: Vec<Entry>,
+        held: Option<FrameBuffer>,
+    ) -> Self {
         let held = held.map(Arc::new);
         let log = ColdLog(Arc::new(Shared {
             records: records.lend(),
@@ -231,7 +236,7 @@ impl EndedStream {
     }
 
     /// Drops the frames. Returns false if there are none in memory.
-    pub fn let_go(&mut self) -> bool {
+    pub fn drop_frames(&mut self) -> bool {
         self.held.take().is_some()
     }
 }
@@ -252,13 +257,13 @@ impl ColdLog {
     /// Returns the end and the size of the frames that start at the beginning of `range` and take at most `most_bytes`
     /// together. The first frame is always included, even if it is larger.
     #[must_use]
-    pub fn reach(&self, format: Format, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
+    pub fn frames_within(&self, format: Format, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
         if let Some(held) = self.held(format) {
-            return held.reach(range, most_bytes);
+            return held.frames_within(range, most_bytes);
         }
-        let reach = self.reread(format, |frames| frames.reach(range.clone(), most_bytes));
+        let frames_within = self.reread(format, |frames| frames.frames_within(range.clone(), most_bytes));
         // The frame cannot be written, either, so the reader will close its connection.
-        reach.unwrap_or((range.start + 1, 0))
+        frames_within.unwrap_or((range.start + 1, 0))
     }
 
     /// Returns the size of those of these frames that exist, in bytes.
@@ -307,7 +312,7 @@ impl ColdLog {
         self.0.is_lost.load(Ordering::Relaxed)
     }
 
-    fn held(&self, format: Format) -> Option<Arc<Held>> {
+    fn held(&self, format: Format) -> Option<Arc<FrameBuffer>> {
         self.0.held.upgrade().filter(|held| held.format == format)
     }
 
@@ -319,11 +324,11 @@ impl ColdLog {
         }
         let in_memory;
         let source: &dyn RecordSource = match &self.0.records {
-            Lent::InMemory(records) => {
+            BorrowedRecords::InMemory(records) => {
                 in_memory = records.upgrade()?;
                 &*in_memory
             }
-            Lent::Elsewhere(source) => &**source,
+            BorrowedRecords::Elsewhere(source) => &**source,
         };
         read(Rereading::new(source, &self.0.index, &self.0.tail, format))
             .inspect_err(|err| {
@@ -361,11 +366,11 @@ pub(crate) mod testing {
     pub(crate) fn elsewhere<'a>(
         entries: impl Iterator<Item = &'a Entry>,
         change: impl FnOnce(&mut Vec<u8>),
-    ) -> Kept {
+    ) -> KeptEntries {
         let mut writer = RecordWriter::default();
         let mut records = writer.encode(entries);
         change(&mut records);
-        Kept::new(Arc::new(InMemory(records)), writer.into_index())
+        KeptEntries::new(Arc::new(InMemory(records)), writer.into_index())
     }
 }
 
@@ -391,14 +396,14 @@ mod tests {
         let stream = log.cold(None).unwrap();
         let reader = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
         let records = Arc::downgrade(match &stream.records {
-            Owned::InMemory(records) => records,
-            Owned::Elsewhere(_) => panic!("in memory"),
+            OwnedRecords::InMemory(records) => records,
+            OwnedRecords::Elsewhere(_) => panic!("in memory"),
         });
         drop(stream);
         assert!(records.upgrade().is_none(), "the reader holds no records");
         let mut buffer = BytesMut::new();
         assert!(!reader.write_to(0..2, &mut buffer) && buffer.is_empty(), "the reader cannot continue");
-        assert_eq!(reader.reach(0..2, 100), (1, 0));
+        assert_eq!(reader.frames_within(0..2, 100), (1, 0));
         // A reader still reads records that are kept outside of memory.
         let stream = log.cold(Some(elsewhere(log.entries(), |_| ()))).unwrap();
         let reader = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
@@ -411,7 +416,7 @@ mod tests {
         let log = log_of(["a", "b"]);
         let beginning = elsewhere([delta("a")].iter(), |_| ());
         let mut stream = log.cold(Some(beginning)).unwrap();
-        assert!(stream.let_go());
+        assert!(stream.drop_frames());
         assert_eq!(LogReader::from(stream.log().clone()).in_format(Format::Tasks).all(), log.frames().all());
     }
 
@@ -420,7 +425,7 @@ mod tests {
         let log = log_of(["a", "b", "c"].map(|letter| letter.repeat(9_000)));
         let kept = elsewhere(log.entries(), |records| records[12_000] ^= 1);
         let mut stream = log.cold(Some(kept)).unwrap();
-        assert!(stream.let_go());
+        assert!(stream.drop_frames());
         let reader = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
         assert!(reader.piece(0..1) == log.frames().piece(0..1));
         assert!(reader.piece(2..3) == log.frames().piece(2..3));
@@ -428,7 +433,7 @@ mod tests {
         let mut buffer = BytesMut::new();
         assert!(!reader.write_part(1, 2_000..4_000, &mut buffer) && buffer.is_empty());
         assert!(stream.log().is_lost());
-        assert_eq!(reader.reach(1..3, 100), (2, 0));
+        assert_eq!(reader.frames_within(1..3, 100), (2, 0));
         assert!(!reader.write_to(1..2, &mut buffer) && buffer.is_empty());
     }
 }

@@ -50,7 +50,7 @@ impl Entry {
     /// Returns true if the entry comes from the model's text, before the end is known. The other entries can be derived
     /// from the task's record.
     #[must_use]
-    pub fn is_said(&self) -> bool {
+    pub fn is_model_text(&self) -> bool {
         matches!(self, Self::Open(_) | Self::Delta { .. })
     }
 

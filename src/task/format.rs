@@ -141,7 +141,7 @@ impl Encoder {
 
     /// Returns the part of a text's frame after the text.
     #[must_use]
-    pub fn behind_text(&self) -> &'static [u8] {
+    pub fn after_text(&self) -> &'static [u8] {
         self.format.closing()
     }
 

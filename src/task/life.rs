@@ -57,7 +57,7 @@ pub enum Event<Slot> {
     /// A client cancels the task.
     Cancel,
     /// The caller that waited has disconnected.
-    CallerLeft,
+    CallerDisconnected,
     /// The server begins to drain: a task that has not begun does not begin any more.
     Drain(Recipient),
     /// The server stops.
@@ -84,7 +84,7 @@ pub enum Effect<Slot> {
     End(Outcome),
     /// Publish the end of the stream and the final status.
     Announce(Outcome),
-    /// Close the upstream connection, release the audio and the slot, and tell all waiting readers and callers that
+    /// Close the upstream connection, release the audio and the slot, and notify all waiting readers and callers that
     /// nothing follows in this process.
     Park,
 }
@@ -114,13 +114,13 @@ impl Life {
             // The server may still run when a client cancels a parked task.
             (Self::Waiting | Self::Running | Self::Parked, Event::Cancel) => end(cancelled()),
             // A parked task is not cancelled when its caller disconnects: the caller knows that the server stops.
-            (Self::Waiting | Self::Running, Event::CallerLeft) => end(cancelled()),
+            (Self::Waiting | Self::Running, Event::CallerDisconnected) => end(cancelled()),
             (Self::Waiting, Event::Drain(Recipient::Replaceable | Recipient::Irreplaceable)) => {
                 (Self::Parked, Effect::Park)
             }
             (Self::Waiting | Self::Running, Event::Stop { is_seen: true, .. }) => end(interrupted_stream()),
-            // The caller gets now the failure that the next start would record. A repeated submit may pay for the same
-            // work again.
+            // The caller gets the failure now that the next start would record. If it submits again, the same work may
+            // be paid for twice.
             (Self::Running, Event::Stop { recipient: Recipient::Irreplaceable, .. }) => {
                 end(interrupted_caller())
             }
@@ -164,7 +164,7 @@ mod tests {
             Just(Event::SlotGranted(())),
             Just(Event::End(failed(ErrorCode::UpstreamTimeout))),
             Just(Event::Cancel),
-            Just(Event::CallerLeft),
+            Just(Event::CallerDisconnected),
             recipient.clone().prop_map(Event::Drain),
             (recipient, any::<bool>()).prop_map(|(recipient, is_seen)| Event::Stop { recipient, is_seen }),
             Just(Event::NoSlot),
@@ -215,7 +215,9 @@ mod tests {
 
     #[test]
     fn only_a_cancel_ends_a_parked_task() {
-        for event in [Event::CallerLeft, Event::NoSlot, Event::End(failed(ErrorCode::UpstreamTimeout))] {
+        for event in
+            [Event::CallerDisconnected, Event::NoSlot, Event::End(failed(ErrorCode::UpstreamTimeout))]
+        {
             assert_eq!(Life::Parked.on::<()>(event), (Life::Parked, Effect::None));
         }
         let (life, effect) = Life::Parked.on::<()>(Event::Cancel);

@@ -3,7 +3,7 @@
 use super::id::TaskId;
 use super::snapshot::{Snapshot, Status};
 
-/// The selection of a caller's tasks that a list request asks for.
+/// Selects the tasks of a list request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListQuery {
     /// The most tasks on the page.

@@ -21,12 +21,12 @@ pub struct Progress {
     due: u8,
     /// Pieces of text that have arrived.
     pieces: usize,
-    memory: Memory,
+    source: ProgressSource,
 }
 
-/// How the next process will know the task's progress.
+/// The data from which the next process knows the task's progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Memory {
+enum ProgressSource {
     /// From the chunks of the stream, which are in the journal.
     Chunks,
     /// From the steps that are recorded in the store.
@@ -37,13 +37,13 @@ impl Progress {
     /// Returns the progress of a task from the percentage in the store and, if it has a stream, from the number of its
     /// chunks.
     #[must_use]
-    pub fn new(remembered: u8, chunks: Option<usize>) -> Self {
+    pub fn new(recorded_percent: u8, chunks: Option<usize>) -> Self {
         // The first chunk carries the role, each other chunk carries a piece of text.
         let pieces = chunks.unwrap_or(0).saturating_sub(1);
         let known = if chunks.is_some_and(|chunks| chunks > 0) { answering(pieces) } else { 0 };
-        let memory = if chunks.is_some() { Memory::Chunks } else { Memory::Steps };
-        let percent = remembered.max(known);
-        Self { percent, due: percent, pieces, memory }
+        let source = if chunks.is_some() { ProgressSource::Chunks } else { ProgressSource::Steps };
+        let percent = recorded_percent.max(known);
+        Self { percent, due: percent, pieces, source }
     }
 
     /// Returns true if a run has begun, in this process or an earlier one. From then on the task is `processing`.
@@ -67,12 +67,12 @@ impl Progress {
     pub fn piece(&mut self) -> Option<u8> {
         self.pieces += 1;
         let percent = answering(self.pieces);
-        match self.memory {
-            Memory::Chunks => {
+        match self.source {
+            ProgressSource::Chunks => {
                 self.percent = self.percent.max(percent);
                 None
             }
-            Memory::Steps => self.reach(percent),
+            ProgressSource::Steps => self.reach(percent),
         }
     }
 
@@ -123,11 +123,11 @@ mod tests {
         ) {
             let mut progress = Progress::new(0, journalled.then_some(0));
             progress.begin();
-            let (mut shown, mut remembered, mut chunks) = (progress.percent(), 0, 0);
+            let (mut shown, mut recorded_percent, mut chunks) = (progress.percent(), 0, 0);
             let crash = crash.index(events.len() + 1);
             for (number, event) in events.into_iter().enumerate() {
                 if number == crash {
-                    progress = Progress::new(remembered, journalled.then_some(chunks));
+                    progress = Progress::new(recorded_percent, journalled.then_some(chunks));
                     progress.begin();
                     prop_assert!(progress.percent() >= shown);
                 }
@@ -140,7 +140,7 @@ mod tests {
                 };
                 if let Some(step) = step {
                     prop_assert!(progress.percent() < step && progress.at_end() == step);
-                    remembered = step;
+                    recorded_percent = step;
                     progress.recorded(step);
                 }
                 prop_assert!(progress.percent() >= shown && progress.percent() < 100);

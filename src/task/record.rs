@@ -1,9 +1,9 @@
 //! Records: the form in which the entries of a log are kept as bytes, in memory or outside of it.
 //!
-//! An entry is one record, or several records if its text is long. So a reader that needs a small part of a long text
-//! reads only a small part of it. A record consists of a CRC-32 of its content and its place, the length of its
-//! payload, its kind, and the payload. The payload of a text is a JSON string, as in a frame. The end of a log has no
-//! record, because it follows from the task's outcome.
+//! An entry is one record, or several records if its text is long. So a small part of a long text can be read without
+//! the rest. A record consists of a CRC-32 of its content and its place, the length of its payload, its kind, and the
+//! payload. The payload of a text is a JSON string, as in a frame. The end of a log has no record, because it follows
+//! from the task's outcome.
 
 mod entries;
 mod index;

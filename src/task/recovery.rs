@@ -43,7 +43,8 @@ pub(super) fn interrupted_stream() -> Failure {
 #[must_use]
 pub fn interrupted_damaged_stream() -> Failure {
     interrupted(
-        "The service stopped while the answer was being streamed, and the rest of the stream is damaged on its disk",
+        "The service stopped while the answer was being streamed, and the rest of the stream is damaged on the \
+         service's disk",
     )
 }
 

@@ -1,4 +1,4 @@
-//! A task at one moment, as its actor or the store reports it, and its view as the task object of the HTTP interface.
+//! The state of a task at one moment, and its view as the task object of the HTTP interface.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::wire::error::TaskError;
 use crate::wire::path;
 use crate::wire::task::{StreamLink, TaskObject, TaskView};
 
-/// The facts about a task that a client can get.
+/// A task at one moment, as a client can see it.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The task's id.

@@ -32,7 +32,7 @@ pub const MAX_SYSTEM_PROMPT_CHARACTERS: usize = 10_000;
 /// The range of `temperature`.
 pub const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.0..=2.0;
 
-/// The way in which the answer of a submit is delivered.
+/// How the answer of a submit is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The submit returns the task at once, and the client requests the answer later.
@@ -80,7 +80,7 @@ impl Submission {
 
         let model = required_text("model", fields.model, MAX_MODEL_CHARACTERS)?.into_owned();
         let audio_url = place_of_string(&body, "audio_url", fields.audio_url)?;
-        let rest = Rest::read(&fields);
+        let rest = OtherFields::read(&fields);
 
         let mut text = body.split_off(audio_url.start);
         text.truncate(audio_url.len());
@@ -90,7 +90,8 @@ impl Submission {
         json_text::unescape(&mut text);
         let audio = AudioSource::parse(text, gate)?;
 
-        let Rest { prompt, delivery, stream, max_tokens, temperature, system_prompt, reasoning } = rest?;
+        let OtherFields { prompt, delivery, stream, max_tokens, temperature, system_prompt, reasoning } =
+            rest?;
         let short = Question::short(model, prompt, system_prompt);
         let question = Question { max_tokens, temperature, reasoning, ..short };
         Ok(Self { question, audio: vec![audio], delivery, stream })
@@ -98,7 +99,7 @@ impl Submission {
 }
 
 /// The fields after the audio.
-struct Rest {
+struct OtherFields {
     prompt: String,
     delivery: Delivery,
     stream: Option<Format>,
@@ -108,7 +109,7 @@ struct Rest {
     reasoning: bool,
 }
 
-impl Rest {
+impl OtherFields {
     fn read(fields: &SubmitBody<'_>) -> Result<Self, Failure> {
         let prompt = match text("prompt", fields.prompt)? {
             None => DEFAULT_PROMPT.to_owned(),

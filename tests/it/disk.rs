@@ -508,7 +508,7 @@ fn damaged_audio_is_never_sent_upstream() {
     for id in [&small, &large] {
         let error = hearken.wait(id)["error"].clone();
         assert_eq!(error["code"], "internal_error", "{error}");
-        assert!(error["message"].as_str().unwrap().contains("damaged on the server's disk"), "{error}");
+        assert!(error["message"].as_str().unwrap().contains("damaged on the service's disk"), "{error}");
         let told = hearken.get(&format!("/v1/tasks/{id}?include=timeline")).expect(200).json();
         assert_eq!(told["timeline"]["attempts"], json!([]), "no call was made");
     }
@@ -564,7 +564,11 @@ fn an_interrupted_stream_ends_with_an_error_before_journal_damage() {
         assert_eq!((content(chunks).as_str(), end.event.as_str()), (seen, "error"));
         let error = hearken.wait(id)["error"].clone();
         assert_eq!((&error["code"], &end.json()["error"]), (&json!("task_interrupted"), &error), "{end:?}");
-        assert_eq!(error["message"].as_str().unwrap().contains("damaged on its disk"), said, "{error}");
+        assert_eq!(
+            error["message"].as_str().unwrap().contains("damaged on the service's disk"),
+            said,
+            "{error}"
+        );
     }
     hearken.log_line("the journal of an interrupted task is damaged");
     // From now on, the stream always has this beginning.

@@ -232,7 +232,7 @@ fn a_failing_channel_is_paused_then_probed_once_and_used_again() {
     let run = || assert_eq!(hearken.wait(&hearken.submit(json!({})))["status"], "completed");
     (0..10).for_each(|_| run());
     assert_eq!((first.requests(), second.requests()), (4, 10));
-    hearken.log_line("left alone");
+    hearken.log_line("it rests for a while");
     // One task is the probe; until its outcome is known, no other task uses the channel.
     let probe = until("a probe starts", || {
         let id = hearken.submit(json!({}));

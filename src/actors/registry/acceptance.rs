@@ -1,6 +1,6 @@
 //! Takes a submit from its admission to the actor of a durable task.
 //!
-//! The actor is launched only once the store has the task, so no call is made for a task that a crash could lose. A
+//! The actor starts only when the store has the task. So no upstream is called for a task that a crash could lose. A
 //! task that has its permit is recorded together with its run, and its actor calls the upstream at once.
 
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use crate::error::{ErrorCode, Failure};
 use crate::store::{Acceptance, NewRecord, Store};
 use crate::task::{Recipient, Timeline, Timestamp};
 
-/// Makes a task durable, once it is admitted, and gives it an actor.
+/// Waits until a task is admitted, makes it durable, and starts its actor.
 ///
 /// # Errors
-/// Why the task is not accepted. The [store's promises](crate::store::TaskStore::accept) define what the store keeps of
-/// it then.
+/// The reason why the task is not accepted. The [store's promises](crate::store::TaskStore::accept) define what the
+/// store keeps of such a task.
 pub(super) async fn accept(
     new: NewTask,
     admitted: Request<Dispatcher, Admit>,
     site: Site,
 ) -> Result<Launched, Failure> {
     let admission = admitted.await.map_err(|_| Failure::shutting_down())??;
-    // Last, so that a refused submit uses up nothing of its key's rate.
+    // This is the last check, so that a submit that was refused before uses up nothing of its key's rate.
     new.allowance.spend()?;
     let NewTask { task, audio, candidates, caller_gone, idempotency, key_name, allowance } = new;
     let task = Arc::new(task);
     let runs_at = match &admission {
-        Admission::Now(permit) => Some(Arc::clone(permit.channel())),
-        Admission::Line(_) => None,
+        Admission::Granted(permit) => Some(Arc::clone(permit.channel())),
+        Admission::Queued(_) => None,
     };
     let kept: Vec<_> = audio.iter().map(|audio| audio.kept(|| site.settings.store.blob_id())).collect();
     let audio_facts = audio.iter().map(AudioFacts::of).collect();
@@ -55,7 +55,7 @@ pub(super) async fn accept(
     let mut timeline = Timeline::begun(task.created);
     let now = Timestamp::now();
     let (run, recorded) = match &runs_at {
-        Some(channel) if audio.iter().all(TaskAudio::is_at_hand) => {
+        Some(channel) if audio.iter().all(TaskAudio::is_available) => {
             (RunRecord::Done { call: Some(now) }, timeline.about_to_attempt(&channel.name, now))
         }
         Some(_) => {

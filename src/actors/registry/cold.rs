@@ -9,15 +9,16 @@ use tokio::time::Instant;
 use crate::secret::KeyHash;
 use crate::task::{ColdLog, EndedStream, TaskId};
 
-/// Streams that are kept, with their expiry and memory. There may be many: besides its log, each costs three small
-/// entries, but no actor and no timer of its own.
+/// The kept streams, with their expiry and memory. There may be many, so a stream costs only its log and three small
+/// entries. It has no actor and no timer of its own.
 #[derive(Debug)]
 pub(super) struct ColdLogs {
     streams: HashMap<TaskId, Cold>,
     /// The stream that expires next comes first. Streams of this process are added in that order; one of an earlier
     /// process may expire before them.
     expiries: BinaryHeap<Reverse<(Instant, TaskId)>>,
-    /// In the order in which they were added. The first one is dropped first when memory runs short.
+    /// The streams in the order in which they were added. If they take too much memory, the first ones are dropped
+    /// first.
     order: VecDeque<TaskId>,
     memory: usize,
     most_memory: usize,
@@ -30,7 +31,7 @@ struct Cold {
 }
 
 impl ColdLogs {
-    /// Keeps streams in at most so many bytes of memory. Frames beyond that are read from the journal.
+    /// Creates an empty set, which takes at most `most_memory` bytes. Frames beyond that are read from the journal.
     pub(super) fn new(most_memory: usize) -> Self {
         Self {
             streams: HashMap::new(),
@@ -58,7 +59,7 @@ impl ColdLogs {
             let Some(id) = self.order.pop_front() else { return };
             let Some(Cold { stream, .. }) = self.streams.get_mut(&id) else { continue };
             let before = stream.memory();
-            if stream.let_go() {
+            if stream.drop_frames() {
                 self.memory = self.memory.saturating_sub(before - stream.memory());
                 self.order.push_back(id);
             } else {
@@ -73,8 +74,8 @@ impl ColdLogs {
         }
     }
 
-    /// Returns the log of a task of this owner, unless part of it could not be read. In that case the store checks all
-    /// of it again.
+    /// Returns the log of a task of this owner. Returns `None` if a part of the log could not be read, so that the
+    /// store checks all of it again.
     pub(super) fn find(&mut self, id: &TaskId, owner: KeyHash) -> Option<&ColdLog> {
         if self.streams.get(id)?.stream.log().is_lost() {
             self.remove(id);

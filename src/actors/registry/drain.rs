@@ -1,4 +1,4 @@
-//! Drains the registry: running tasks may end, all others are left to the server's next start.
+//! Drains the registry: running tasks may end; all others are left to the server's next start.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{Drain, Registry};
 use crate::actors::dispatcher::Close;
 use crate::actors::task::{Draining, Stop, TaskActor};
 
-/// How long tasks that are stopped may take to record their end.
+/// How long stopped tasks may take to record their end.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// Which stage of its shutdown the server has reached.
@@ -37,7 +37,7 @@ impl Service {
         matches!(self, Self::Open { .. })
     }
 
-    /// Returns where a running task takes its token from; `None` if no task may begin any more.
+    /// Returns the sender that a running task clones as its token; `None` if no task may begin any more.
     pub(super) fn running(&self) -> Option<mpsc::WeakSender<Infallible>> {
         match self {
             Self::Open { running, .. } => Some(running.downgrade()),
@@ -48,7 +48,7 @@ impl Service {
 
 impl Registry {
     /// Sends a message to all tasks. Resolves when all have received it.
-    fn tell_all<M>(&self, message: M) -> impl Future<Output = ()> + 'static + use<M>
+    fn send_to_all<M>(&self, message: M) -> impl Future<Output = ()> + 'static + use<M>
     where
         M: Message<Result = ()> + Copy + Send + 'static,
         TaskActor: Handler<M>,
@@ -70,7 +70,7 @@ impl Handler<Drain> for Registry {
             }
         };
         let closed = self.settings.dispatcher.send(Close);
-        let told = self.tell_all(Draining);
+        let told = self.send_to_all(Draining);
         let ended = async move {
             let _ = closed.await;
             told.await;
@@ -78,11 +78,11 @@ impl Handler<Drain> for Registry {
         };
         Box::pin(ended.into_actor(self).then(|(in_time, mut all_ended), registry: &mut Self, _| {
             if !in_time {
-                tracing::warn!("the time to drain is over: tasks that still run are stopped");
+                tracing::warn!("the time to drain is over (drain_seconds): tasks that still run are stopped");
             }
             // Waiting tasks are left to the next start, and their readers are released.
             registry.service = Service::Stopped;
-            let told = registry.tell_all(Stop);
+            let told = registry.send_to_all(Stop);
             // A store that does not work cannot record an end, so there is no reason to wait.
             let time = if registry.store().trouble().is_some() { Duration::ZERO } else { STOP_TIME };
             let stopped = async move {

@@ -17,7 +17,7 @@ pub(super) struct Site {
     /// The index among the arbiters. The pump with the same index serves the task's subscribers.
     pub(super) place: usize,
     pub(super) settings: Arc<TaskSettings>,
-    /// Where a running task takes its token from; `None` if the server drains.
+    /// The sender that a running task clones as its token; `None` if the server drains.
     pub(super) running: Option<mpsc::WeakSender<Infallible>>,
 }
 
@@ -36,7 +36,7 @@ impl Site {
     pub(super) fn launch(self, parts: TaskParts) -> Launched {
         let Self { arbiter, place, settings, running } = self;
         let (task, log) = (parts.task(), parts.log());
-        log.settle_at(place);
+        log.set_arbiter(place);
         let (departing, departed) = oneshot::channel();
         let actor = TaskActor::start_in_arbiter(&arbiter, move |ctx| {
             TaskActor::begin(parts, settings, running, departing, ctx)

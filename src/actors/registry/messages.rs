@@ -21,7 +21,7 @@ use crate::task::{Entry, Idempotency, LogReader, Task, TaskId};
 pub struct NewTask {
     /// The task.
     pub task: Task,
-    /// Each audio of the question, in order; a URL is fetched when the task runs.
+    /// Each audio of the question, in order. Audio at a URL is downloaded when the task runs.
     pub audio: Vec<AudioSource>,
     /// The channels that could serve it, in the order in which they are tried; never empty.
     pub candidates: Vec<Arc<Channel>>,
@@ -40,19 +40,19 @@ pub struct NewTask {
 #[rtype(result = "Result<LogReader, Failure>")]
 pub struct Accept(pub NewTask);
 
-/// Takes up a task that an earlier process left unfinished.
+/// Recovers a task that an earlier process left unfinished.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct TakeUp {
+pub struct Recover {
     /// What the store has of the task.
     pub left: Unfinished,
     /// The name of its key, for the log.
     pub key_name: String,
-    /// What is done with it.
+    /// The plan for the task.
     pub plan: RecoveryPlan,
 }
 
-/// What is done with a task that an earlier process left unfinished.
+/// The plan for a task that an earlier process left unfinished: it runs or it ends.
 #[derive(Debug)]
 pub enum RecoveryPlan {
     /// The task runs.
@@ -73,7 +73,7 @@ pub enum RecoveryPlan {
     },
 }
 
-/// Finds a task that this process knows.
+/// Finds a task that has an actor or a kept stream in this process.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Located>")]
 pub struct Find {
@@ -83,7 +83,7 @@ pub struct Find {
     pub owner: KeyHash,
 }
 
-/// A task that this process knows.
+/// A task that has an actor or a kept stream in this process.
 #[derive(Debug)]
 pub struct Located {
     /// The actor; `None` for the stream of an earlier process.
@@ -94,7 +94,8 @@ pub struct Located {
     pub stream: bool,
 }
 
-/// Reopens the stream of an ended task of an earlier process. Replies with its log, while it is kept.
+/// Reopens the stream of a task that ended in an earlier process. Replies with its log, or `None` if its chunks are no
+/// longer kept.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Option<LogReader>, Failure>")]
 pub struct Reopen {
@@ -112,7 +113,7 @@ pub struct IsAccepting;
 /// Returns how many tasks run and how many wait; `None` if the dispatcher is gone.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<TaskLevels>")]
-pub struct Tell;
+pub struct TaskStatus;
 
 /// Takes no new tasks, starts none that wait, and replies when the running tasks have ended.
 #[derive(Debug, Message)]

@@ -17,11 +17,11 @@ use crate::task::{Answer, EndedStream, LogReader, TaskId};
 /// A stream that is being read from its journal. All requests for it wait for the same read.
 pub(super) type PendingReplay = Shared<BoxFuture<'static, Result<Option<Replayed>, Failure>>>;
 
-/// A stream that was read.
+/// A stream that was read from its journal.
 #[derive(Debug, Clone)]
 pub(super) struct Replayed {
     stream: EndedStream,
-    /// How much longer it is kept.
+    /// How much longer the stream is kept.
     left: Duration,
 }
 
@@ -30,7 +30,8 @@ async fn replay(store: Store, id: TaskId, owner: KeyHash) -> Result<Option<Repla
     let Some(replay) = store.replay(id, owner).await? else { return Ok(None) };
     let left = replay.left;
     let replayed = spawn_blocking(move || {
-        // Moved in with its permit to read, which is held to the end, even when no caller waits any more.
+        // The closure owns the replay and the permit in it. So the permit is held until the read is done, even if no
+        // caller waits any more.
         let replay = replay;
         Answer::replay(replay.chunks, &replay.state)
     });
@@ -49,11 +50,11 @@ impl Registry {
         ctx: &mut Context<Self>,
     ) {
         self.cold.keep(id, owner, stream, Instant::now() + time);
-        self.expect_expiry(ctx);
+        self.set_expiry_timer(ctx);
     }
 
     /// Sets one timer for all streams. A future for each would cost too much, because most kept streams are never read.
-    fn expect_expiry(&mut self, ctx: &mut Context<Self>) {
+    fn set_expiry_timer(&mut self, ctx: &mut Context<Self>) {
         let Some(next) = self.cold.next_expiry() else { return };
         match self.expiry {
             Some((awaited, _)) if awaited <= next => return,
@@ -64,7 +65,7 @@ impl Registry {
         let waiting = ctx.run_later(wait, |registry, ctx| {
             registry.expiry = None;
             registry.cold.forget_until(Instant::now());
-            registry.expect_expiry(ctx);
+            registry.set_expiry_timer(ctx);
         });
         self.expiry = Some((next, waiting));
     }
@@ -78,12 +79,12 @@ impl Handler<Reopen> for Registry {
             return Box::pin(std::future::ready(Ok(Some(log))).into_actor(self));
         }
         let store = self.store().clone();
-        let reading = self.readings.entry((id.clone(), owner)).or_insert_with(|| {
+        let reading = self.replays.entry((id.clone(), owner)).or_insert_with(|| {
             let id = id.clone();
             replay(store, id, owner).boxed().shared()
         });
         Box::pin(reading.clone().into_actor(self).map(move |replay, registry, ctx| {
-            registry.readings.remove(&(id.clone(), owner));
+            registry.replays.remove(&(id.clone(), owner));
             let Some(Replayed { stream, left }) = replay? else { return Ok(None) };
             let log = stream.log().clone();
             registry.keep(id, owner, stream, left, ctx);

@@ -1,5 +1,6 @@
-//! A task's upstream calls, from its slot to its end. [`start`](TaskActor::start) leads to one call after the other.
-//! Each call is [heard](TaskActor::heard) or [fails](TaskActor::call_failed).
+//! The upstream calls of a task, from its permit to its end. [`start`](TaskActor::start) makes the first call; others
+//! may follow it. What a call sends is handled in [`received`](TaskActor::received), a failed call in
+//! [`call_failed`](TaskActor::call_failed).
 //!
 //! The [`RetryPolicy`], a pure value, decides what follows a failed call. While no part of an answer was seen, another
 //! call may follow. Afterwards the task ends.
@@ -27,7 +28,7 @@ use crate::error::Failure;
 use crate::task::{Event, Timestamp};
 use crate::upstream::{Batch, UpstreamError};
 
-/// What the run of a task starts with.
+/// What a task needs to start its run.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) permit: Permit,
@@ -38,7 +39,7 @@ pub(super) struct Start {
     pub(super) waited: Duration,
 }
 
-/// Which channels a task may call, which it has called, and its current phase.
+/// The upstream calls of a task: the retry policy, and the current phase.
 #[derive(Debug)]
 pub(super) struct Calls {
     policy: RetryPolicy,
@@ -47,8 +48,8 @@ pub(super) struct Calls {
     phase: Phase,
 }
 
-/// What a task does about its calls now. Each phase holds what it needs, and the future that ends it. actix may poll a
-/// future once more after it was cancelled: its result then finds another phase, and is dropped.
+/// What a task is doing about its calls. Each phase holds what it needs, and the future that ends it. actix may poll a
+/// cancelled future once more. The phase has changed by then, so the result is dropped.
 #[derive(Debug)]
 enum Phase {
     /// The task waits in the queue for its permit.
@@ -69,24 +70,24 @@ enum Phase {
 #[derive(Debug)]
 struct Call {
     permit: Permit,
-    heard: Heard,
-    listening: SpawnHandle,
+    received: Received,
+    reading: SpawnHandle,
 }
 
-/// What has come from a call. The audio is held until a part of the answer comes, because until then another call may
-/// have to send it.
+/// What the upstream has sent in a call. The audio is held until a part of the answer arrives, because another call may
+/// have to send it before.
 #[derive(Debug)]
-enum Heard {
+enum Received {
     /// Nothing.
     Nothing(Vec<Audio>),
-    /// Signs that the upstream works on the task, which no client sees.
+    /// Events that show that the upstream works on the task. Clients do not see them.
     Signs(Vec<Audio>),
-    /// A part of the answer. No other call follows, because its answer could contradict this one.
+    /// A part of the answer. No other call follows this one, because its answer could differ.
     Answer,
 }
 
-impl Heard {
-    /// Records that something more has come.
+impl Received {
+    /// Records that a batch has arrived.
     fn more(&mut self, is_answered: bool) {
         *self = match std::mem::replace(self, Self::Answer) {
             Self::Nothing(audio) | Self::Signs(audio) if !is_answered => Self::Signs(audio),
@@ -96,7 +97,7 @@ impl Heard {
 }
 
 impl Calls {
-    /// Creates the state before the first call. A task that will not run has no candidates.
+    /// Creates the state before the first call. A task that does not run has no candidates.
     pub(super) fn of(job: &Job, budget: RetryBudget) -> Self {
         let (candidates, most_running) = match job {
             Job::Run(work) => (work.candidates.clone(), work.most_running),
@@ -105,7 +106,7 @@ impl Calls {
         Self { policy: RetryPolicy::new(candidates, budget), most_running, phase: Phase::Idle }
     }
 
-    /// Keeps the future that waits in the queue for the task's permit.
+    /// Enters the phase in which this future waits in the queue for the task's permit.
     pub(super) fn wait(&mut self, line: SpawnHandle) {
         self.phase = Phase::Waiting(line);
     }
@@ -120,7 +121,7 @@ impl Calls {
         match self.leave() {
             Phase::Waiting(handle)
             | Phase::Preparing { preparing: handle, .. }
-            | Phase::Calling(Call { listening: handle, .. })
+            | Phase::Calling(Call { reading: handle, .. })
             | Phase::Pausing { pausing: handle, .. }
             | Phase::Moving { moving: handle, .. } => Some(handle),
             Phase::Idle => None,
@@ -131,7 +132,7 @@ impl Calls {
         std::mem::replace(&mut self.phase, Phase::Idle)
     }
 
-    /// Leaves the current phase if it is the wanted one. Otherwise the phase stays, and this returns `Idle`.
+    /// Takes the current phase if it is the wanted one. Otherwise keeps it and returns `Idle`.
     fn leave_if(&mut self, is_wanted: impl FnOnce(&Phase) -> bool) -> Phase {
         if is_wanted(&self.phase) { self.leave() } else { Phase::Idle }
     }
@@ -146,7 +147,7 @@ impl TaskActor {
         if !self.progress.has_begun() {
             self.settings.metrics.started(waited);
         }
-        let downloads = !audio.iter().all(TaskAudio::is_at_hand);
+        let downloads = !audio.iter().all(TaskAudio::is_available);
         if downloads {
             // Keeps the time recorded at the acceptance or by a run of an earlier process: the wait for a slot ended
             // then.
@@ -173,7 +174,8 @@ impl TaskActor {
         let id = self.task.id.clone();
         let recorded = OptionFuture::from(timeline.map(|timeline| record_run(store, id, log, timeline)));
         let prepared = recorded.into_actor(self).then(move |_, task, _| {
-            // Only now: after a kill before this point, the next process would show the task as pending again.
+            // The task is shown as running only now. If the process were killed before this point, the next process
+            // would show the task as pending again.
             if let Phase::Preparing { .. } = task.calls.phase {
                 task.progress.begin();
             }
@@ -192,7 +194,8 @@ impl TaskActor {
         self.calls.phase = Phase::Preparing { permit, preparing: ctx.spawn(prepared) };
     }
 
-    /// Continues with downloaded audio. Only now are its type and length known, and not every candidate may take it.
+    /// Continues with downloaded audio. Its type and length were not known before, so some candidates may not accept
+    /// it.
     fn downloaded(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         self.timeline.fetched = Some(Timestamp::now());
         let known: Vec<_> =
@@ -213,31 +216,31 @@ impl TaskActor {
         self.calls.policy.begins(Instant::now());
         self.answer.drop_segments();
         self.timeline.attempt(&permit.channel().name, began);
-        self.measured.asked = Some(Timestamp::now());
-        self.measured.audio = request::together(audio.iter().map(|audio| audio.duration));
-        let listening = ctx.add_stream(self.open_call(&permit, &audio));
-        self.calls.phase = Phase::Calling(Call { permit, heard: Heard::Nothing(audio), listening });
-        // Afterwards, so that the request does not wait for this.
+        self.measured.call_sent = Some(Timestamp::now());
+        self.measured.audio = request::total_duration(audio.iter().map(|audio| audio.duration));
+        let reading = ctx.add_stream(self.open_call(&permit, &audio));
+        self.calls.phase = Phase::Calling(Call { permit, received: Received::Nothing(audio), reading });
+        // The journal is prepared after the call was made, so that the request does not wait for it.
         ctx.spawn(ready(()).map(|(), task: &mut Self, _| task.publication.make_ready()));
     }
 
-    fn heard(&mut self, batch: Batch, ctx: &mut Context<Self>) {
+    fn received(&mut self, batch: Batch, ctx: &mut Context<Self>) {
         if batch.is_empty() {
             return;
         }
-        let Phase::Calling(Call { permit, heard, .. }) = &self.calls.phase else { return };
+        let Phase::Calling(Call { permit, received, .. }) = &self.calls.phase else { return };
         let channel = Arc::clone(permit.channel());
-        if let Heard::Nothing(_) = heard {
+        if let Received::Nothing(_) = received {
             report::answers(&channel);
         }
-        let was_answered = matches!(heard, Heard::Answer);
+        let was_answered = matches!(received, Received::Answer);
         // Events after the end are ignored.
         let end = batch.into_iter().find_map(|event| self.take(event, ctx));
-        if let Phase::Calling(Call { heard, .. }) = &mut self.calls.phase {
-            heard.more(self.timeline.first_answered.is_some());
+        if let Phase::Calling(Call { received, .. }) = &mut self.calls.phase {
+            received.more(self.timeline.first_answered.is_some());
         }
         self.publish(end.is_some(), ctx);
-        // Afterwards, so that readers of the first chunk do not wait for this.
+        // Measured after the first chunk was published, so that its readers do not wait for this.
         if !was_answered {
             self.measure_first_chunk();
         }
@@ -251,16 +254,20 @@ impl TaskActor {
 
     fn call_failed(&mut self, err: UpstreamError, ctx: &mut Context<Self>) {
         let is_calling = |phase: &Phase| matches!(phase, Phase::Calling(_));
-        let Phase::Calling(Call { mut permit, heard, .. }) = self.calls.leave_if(is_calling) else { return };
+        let Phase::Calling(Call { mut permit, received, .. }) = self.calls.leave_if(is_calling) else {
+            return;
+        };
         let channel = Arc::clone(permit.channel());
         let cause = Failure::from(err.clone());
         self.measure_failed_call(&channel, &err, cause.code);
         self.timeline.end_attempt(cause.code.as_str(), cause.upstream_status, Timestamp::now());
         let now = Instant::now();
         // Only the permit's first call is the probe.
-        let spoke = !matches!(heard, Heard::Nothing(_));
-        report::failed(&channel, permit.take_probe(), spoke, &err, now);
-        let (Heard::Nothing(audio) | Heard::Signs(audio)) = heard else { return self.fail(cause, ctx) };
+        let had_begun = !matches!(received, Received::Nothing(_));
+        report::failed(&channel, permit.take_probe(), had_begun, &err, now);
+        let (Received::Nothing(audio) | Received::Signs(audio)) = received else {
+            return self.fail(cause, ctx);
+        };
         let next = self.calls.policy.failed(&channel, err, now, &mut rand::rng());
         if let Next::Again(_) | Next::Elsewhere = next {
             tracing::info!(
@@ -295,7 +302,7 @@ impl TaskActor {
         }
     }
 
-    /// Gives the permit back and waits for one of a remaining channel.
+    /// Returns the permit and waits for a permit of one of the remaining channels.
     fn change_channel(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         let applicant = Applicant {
             key: self.task.owner,
@@ -323,11 +330,11 @@ impl TaskActor {
 impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
     fn handle(&mut self, said: Result<Batch, UpstreamError>, ctx: &mut Context<Self>) {
         match said {
-            Ok(batch) => self.heard(batch, ctx),
+            Ok(batch) => self.received(batch, ctx),
             Err(err) => self.call_failed(err, ctx),
         }
     }
 
-    /// Does nothing: the end was handled before. Overridden because the default stops the actor.
+    /// Does nothing, because the end was handled before. The default would stop the actor.
     fn finished(&mut self, _: &mut Context<Self>) {}
 }

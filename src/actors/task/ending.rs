@@ -14,23 +14,23 @@ use crate::trace::EndedTask;
 impl TaskActor {
     /// Records the end durably, then announces it.
     pub(super) fn record(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
-        // Chunks that a crash kept from being published are part of the stream, too. Chunks that cannot be shown yet
-        // are shown with the end, which is durable.
+        // Chunks that were not published because an actor crashed are part of the stream, too. Chunks that cannot be
+        // shown yet are shown together with the end, which is durable.
         self.publish(true, ctx);
-        let Some(outcome) = self.wait_with(outcome, ctx) else { return };
+        let Some(outcome) = self.delay_end(outcome, ctx) else { return };
         let failed = outcome.failure().map(|failure| failure.code);
         self.measure_attempt(failed.map(Cause::Code));
         self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
         let log = self.answer.log();
-        // If the journal is not complete, the log's own count is recorded, so that the stream is not read from the
-        // journal.
+        // If the journal is not complete, the number of entries in the log is recorded instead. It does not match the
+        // journal, so the stream will not be read from the journal.
         let journalled = self.publication.close().filter(|chunks| chunks.count == log.len());
         let chunks = || journalled.unwrap_or_else(|| Chunks::of(log.entries()));
         let chunks = self.task.stream.map(|_| chunks());
         let (progress, timeline) = (self.progress.at_end(), self.timeline.clone());
         let ending = Ending { outcome, progress, timeline, chunks };
         let log = log.handle();
-        // The task no longer waits for whatever stalled it.
+        // The end is recorded, so the task is no longer stalled.
         log.stall(false);
         let recorded = record(self.settings.store.clone(), self.task.id.clone(), log, ending);
         let recorded = recorded.into_actor(self);
@@ -50,14 +50,15 @@ impl TaskActor {
         self.retire(ctx);
     }
 
-    /// Leaves the task to the next start, and tells waiting callers that nothing follows in this process.
-    pub(super) fn let_go(&mut self) {
+    /// Leaves the task to the next start, and notifies waiting callers that nothing follows in this process.
+    pub(super) fn leave_to_next_start(&mut self) {
         tracing::debug!(task_id = %self.task.id, key = self.key_name, "task left for the next start");
         self.answer.park();
         self.token = None;
     }
 
-    /// Stops as planned. Not in `Actor::stopped`, because that is also called for an actor that panicked.
+    /// Stops the actor as planned. This is not in `Actor::stopped`, because actix also calls that for an actor that
+    /// panicked.
     fn retire(&mut self, ctx: &mut Context<Self>) {
         if let Some(departing) = self.departing.take() {
             let kept = self.publication.take_kept();

@@ -1,4 +1,4 @@
-//! Reports to the metrics: when a call ends, at the first chunk, at the end, and once for each batch of chunks. Most
+//! Updates the metrics of a task: when a call ends, at the first chunk, at the end, and for each batch of chunks. Most
 //! values come from the timeline.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::metrics::{Cause, TaskEnd};
 use crate::task::{ChunkLog, Outcome, Timeline, Timestamp};
 use crate::upstream::UpstreamError;
 
-/// Values that the timeline does not have.
+/// Values for the metrics that the timeline does not have.
 #[derive(Debug)]
 pub(super) struct Measured {
     /// Frames and bytes of the log that were counted already, by this or an earlier actor.
@@ -18,7 +18,7 @@ pub(super) struct Measured {
     bytes: usize,
     /// When the last call was sent. A call's beginning in the timeline is earlier, because it is recorded before the
     /// call.
-    pub(super) asked: Option<Timestamp>,
+    pub(super) call_sent: Option<Timestamp>,
     /// The duration of the audio, if known.
     pub(super) audio: Option<Duration>,
     /// Number of failed calls, and how many of them failed because the upstream does not know the model.
@@ -29,7 +29,7 @@ pub(super) struct Measured {
 impl From<&ChunkLog> for Measured {
     fn from(log: &ChunkLog) -> Self {
         let (frames, bytes) = (log.len(), log.frame_bytes());
-        Self { frames, bytes, asked: None, audio: None, failed_calls: 0, not_served: 0 }
+        Self { frames, bytes, call_sent: None, audio: None, failed_calls: 0, not_served: 0 }
     }
 }
 
@@ -61,9 +61,9 @@ impl TaskActor {
     /// Measures the time to the first chunk, if it has just come.
     pub(super) fn measure_first_chunk(&self) {
         let Timeline { first_answered: Some(first), queued, .. } = self.timeline else { return };
-        if let (Some(channel), Some(asked)) = (self.timeline.channel(), self.measured.asked) {
+        if let (Some(channel), Some(call_sent)) = (self.timeline.channel(), self.measured.call_sent) {
             let since = |moment| Duration::from_millis(first.since(moment));
-            self.settings.metrics.first_chunk(channel, since(queued), since(asked));
+            self.settings.metrics.first_chunk(channel, since(queued), since(call_sent));
         }
     }
 

@@ -1,5 +1,5 @@
-//! The parts that a task's actor is made of: those of an accepted task, of one that an earlier process left unfinished,
-//! or of one whose actor crashed.
+//! The parts that a task's actor is made of. The task was just accepted, or an earlier process left it unfinished, or
+//! its actor crashed.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::wire::completion::CompletionHead;
 /// Settings that all tasks of a server share.
 #[derive(Debug, Clone)]
 pub struct TaskSettings {
-    /// Where chunks are journalled before they are shown, and ends become durable.
+    /// Journals chunks before they are shown, and makes ends durable.
     pub store: Store,
     /// Downloads audio.
     pub fetcher: Fetcher,
@@ -38,9 +38,9 @@ pub struct TaskSettings {
     pub max_answer_bytes: usize,
     /// Most memory for the frames of streams that have ended, of all tasks together, in bytes.
     pub max_stream_memory_bytes: usize,
-    /// Where the spans of ended tasks are recorded.
+    /// Records the spans of ended tasks.
     pub traces: Traces,
-    /// Where tasks are counted.
+    /// Counts tasks.
     pub metrics: TaskMetrics,
 }
 
@@ -54,9 +54,9 @@ pub enum TaskAudio {
 }
 
 impl TaskAudio {
-    /// Returns true if the audio is here, so that the upstream can be called at once.
+    /// Returns true if the audio need not be downloaded, so that the upstream can be called at once.
     #[must_use]
-    pub fn is_at_hand(&self) -> bool {
+    pub fn is_available(&self) -> bool {
         !matches!(self, Self::Kept(KeptAudio::Url(_)))
     }
 
@@ -72,7 +72,7 @@ impl TaskAudio {
     }
 }
 
-/// What is to be done with a task.
+/// What the actor does with its task.
 #[derive(Debug)]
 pub enum Job {
     /// Run the task.
@@ -90,7 +90,7 @@ pub struct Work {
     pub candidates: Vec<Arc<Channel>>,
     /// How many tasks of its key may run at the same time.
     pub most_running: Option<NonZeroU32>,
-    /// When the task runs, and at which channel first.
+    /// The permit to run, or the place in the queue for it.
     pub admission: Admission,
     /// What the store has recorded of the run.
     pub record: RunRecord,
@@ -99,9 +99,9 @@ pub struct Work {
 /// What the store has recorded of a task's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRecord {
-    /// Nothing yet. The run is recorded when it begins.
+    /// The store has no record of the run. It is recorded when it begins.
     Due,
-    /// The run was recorded with the task, which was accepted with a permit.
+    /// The run was recorded together with the task, because the task had a permit when it was accepted.
     Done {
         /// The recorded moment of its first call, if that follows at once.
         call: Option<Timestamp>,
@@ -138,9 +138,9 @@ impl TaskParts {
         Self { task, key_name, answer, job: Job::Run(work), recipient, caller_gone, timeline, progress }
     }
 
-    /// Creates the parts of a task that an earlier process left, with the chunks that it had published.
+    /// Creates the parts of a task that an earlier process left unfinished, with the chunks that it had published.
     #[must_use]
-    pub fn left_over(left: Unfinished, key_name: String, chunks: Vec<Entry>, job: Job) -> Self {
+    pub fn unfinished(left: Unfinished, key_name: String, chunks: Vec<Entry>, job: Job) -> Self {
         let Unfinished { task, timeline, progress, facts, .. } = left;
         let mut progress = Progress::new(progress, task.stream.map(|_| chunks.len()));
         if facts.runs > 0 {

@@ -1,4 +1,4 @@
-//! Prepares a run: gets the task's audio.
+//! Prepares a run: loads or downloads the task's audio.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +25,7 @@ pub(super) struct Preparation {
     pub(super) audio: Vec<TaskAudio>,
 }
 
-/// Gets the audio of a run.
+/// Loads or downloads the audio of a run.
 ///
 /// # Errors
 /// Why the task cannot run.
@@ -34,8 +34,8 @@ pub(super) async fn prepare(mut preparation: Preparation) -> Result<Vec<Audio>, 
     let mut left = preparation.max_text_bytes.saturating_sub(wanted.iter().map(TaskAudio::text_bytes).sum());
     let mut at_hand = Vec::with_capacity(wanted.len());
     for (place, audio) in wanted.into_iter().enumerate() {
-        let downloads = !audio.is_at_hand();
-        let audio = preparation.get_hold_of(place, audio, left).await?;
+        let downloads = !audio.is_available();
+        let audio = preparation.load(place, audio, left).await?;
         if downloads {
             left = left.saturating_sub(base64_len(audio.bytes.len()));
         }
@@ -45,13 +45,8 @@ pub(super) async fn prepare(mut preparation: Preparation) -> Result<Vec<Audio>, 
 }
 
 impl Preparation {
-    /// Gets one audio of the task. A download may have at most so many bytes of base64.
-    async fn get_hold_of(
-        &self,
-        place: usize,
-        audio: TaskAudio,
-        max_text_bytes: u64,
-    ) -> Result<Audio, Failure> {
+    /// Loads one audio of the task. A download may have at most `max_text_bytes` bytes as base64.
+    async fn load(&self, place: usize, audio: TaskAudio, max_text_bytes: u64) -> Result<Audio, Failure> {
         let Self { settings, id, trace_id, .. } = self;
         let TaskSettings { store, fetcher, metrics, .. } = &**settings;
         match audio {
@@ -60,7 +55,11 @@ impl Preparation {
                 match store.audio(blob).await {
                     Ok(bytes) => Ok(Audio { container, bytes, duration }),
                     Err(err @ StoreError::Damaged(_)) => {
-                        tracing::error!(task_id = %id, %err, "the audio of a task is damaged, and no upstream gets it");
+                        tracing::error!(
+                            task_id = %id,
+                            %err,
+                            "the audio of a task is damaged on the disk; the task fails, and no upstream gets the audio"
+                        );
                         Err(damaged_audio())
                     }
                     Err(err) => Err(err.into()),
@@ -101,6 +100,6 @@ impl Preparation {
 fn damaged_audio() -> Failure {
     Failure::new(
         ErrorCode::InternalError,
-        "The audio of this task was damaged on the server's disk and was not sent to the model; submit it again",
+        "The audio of this task is damaged on the service's disk and was not sent to the model; submit it again",
     )
 }

@@ -1,13 +1,14 @@
-//! Shows parts of an answer to readers once the journal has them, because what readers saw must survive a crash.
+//! Shows parts of an answer to readers as soon as the journal has them. Everything that readers saw must survive a
+//! crash.
 
 use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::durable::patiently;
+use super::durable::stall_while_waiting;
 use super::{Job, TaskActor};
 use crate::store::{Appended, ChunkJournal, Store};
-use crate::task::{Chunks, Kept, Outcome, Task};
+use crate::task::{Chunks, KeptEntries, Outcome, Task};
 
 /// Longest time that an end waits for an acknowledgement. A working journal answers within milliseconds. The time is
 /// shorter than callers wait ([`PATIENCE`](crate::store::PATIENCE)), so they get the end.
@@ -16,7 +17,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How a task shows its answer.
 #[derive(Debug)]
 pub(super) enum Publication {
-    /// The task has no stream: there is nothing to show.
+    /// The task has no stream, so nothing is shown.
     Off,
     /// Each part is shown as soon as the journal has it.
     On {
@@ -24,20 +25,20 @@ pub(super) enum Publication {
         /// The batch that the journal has not acknowledged yet. Parts that come before that form the next batch.
         pending: Option<Pending>,
     },
-    /// The journal has failed in mid-stream. Readers still get the rest: the journal shows that part of the answer was
-    /// seen.
+    /// The journal has failed in mid-stream. Readers still get the rest, because the journal already shows that a part
+    /// of the answer was seen.
     Unjournalled,
-    /// The rest is shown with the end, which is durable. There are three cases:
-    /// - The journal has not even begun. The next process would answer the task anew, and a reader would get parts of
-    ///   two answers.
+    /// The rest is shown together with the end, when the end is durable. There are three cases:
+    /// - The journal has not begun. After a crash the next process would run the task again, and a reader would get
+    ///   parts of two answers.
     /// - The journal has refused the last batch, or has not acknowledged it in time, and the end follows at once.
     /// - This actor only ends the task. Entries that an earlier actor gave to the journal may not be written yet.
     WithEnd,
-    /// The end is being recorded, and nothing more comes. Holds the journalled chunks, if the journal is complete.
-    Over(Option<Kept>),
+    /// The end is being recorded, and no more entries follow. Holds the journalled chunks, if the journal is complete.
+    Over(Option<KeptEntries>),
 }
 
-/// A batch that the journal was given.
+/// A batch that was given to the journal.
 #[derive(Debug)]
 pub(super) struct Pending {
     acknowledging: SpawnHandle,
@@ -74,19 +75,20 @@ impl Publication {
             Self::Over(kept) => kept,
             Self::Off | Self::Unjournalled | Self::WithEnd => None,
         };
-        let chunks = kept.as_ref().map(Kept::chunks);
+        let chunks = kept.as_ref().map(KeptEntries::chunks);
         *self = Self::Over(kept);
         chunks
     }
 
     /// Takes the journalled chunks out of a publication that is over, if the journal is complete.
-    pub(super) fn take_kept(&mut self) -> Option<Kept> {
+    pub(super) fn take_kept(&mut self) -> Option<KeptEntries> {
         if let Self::Over(kept) = self { kept.take() } else { None }
     }
 }
 
 impl TaskActor {
-    /// Shows readers what has come, once the journal has it. `ends` is true if the end of the task follows at once.
+    /// Gives the new entries to the journal, and shows them to readers when the journal has them. `ends` is true if the
+    /// end of the task follows at once.
     pub(super) fn publish(&mut self, ends: bool, ctx: &mut Context<Self>) {
         let entries = self.answer.log().len();
         if entries == self.answer.log().published() {
@@ -100,7 +102,7 @@ impl TaskActor {
         match appended {
             Appended::Now(is_kept) => self.journalled(entries, is_kept, ends),
             Appended::Later(kept) => {
-                let kept = patiently(self.answer.log().handle(), kept).into_actor(self);
+                let kept = stall_while_waiting(self.answer.log().handle(), kept).into_actor(self);
                 let acknowledged = kept.map(move |kept, task, ctx| task.acknowledged(entries, kept, ctx));
                 let acknowledging = ctx.spawn(acknowledged);
                 if let Publication::On { pending, .. } = &mut self.publication {
@@ -110,15 +112,18 @@ impl TaskActor {
         }
     }
 
-    /// Lets the end of the task wait for a short time, if the journal has not acknowledged a batch yet. Returns the end
-    /// if it need not wait.
-    pub(super) fn wait_with(&mut self, end: Outcome, ctx: &mut Context<Self>) -> Option<Outcome> {
+    /// Delays the end of the task for a short time, if the journal has not acknowledged a batch yet. Returns the end if
+    /// it need not wait.
+    pub(super) fn delay_end(&mut self, end: Outcome, ctx: &mut Context<Self>) -> Option<Outcome> {
         let Publication::On { pending: Some(pending), .. } = &mut self.publication else { return Some(end) };
         pending.end = Some(end);
         ctx.run_later(LONGEST_WAIT, |task, ctx| {
             let Publication::On { pending: Some(pending), .. } = &task.publication else { return };
             ctx.cancel_future(pending.acknowledging);
-            tracing::error!(task_id = %task.task.id, "the journal of chunks did not answer in time");
+            tracing::error!(
+                task_id = %task.task.id,
+                "the journal of chunks did not answer in time: the task ends without it"
+            );
             task.acknowledged(task.answer.log().len(), false, ctx);
         });
         None
@@ -143,7 +148,7 @@ impl TaskActor {
             self.settings.metrics.journal_failed();
             if is_first || ends {
                 self.publication = Publication::WithEnd;
-                // Readers that wait for the first chunk are notified that they wait longer.
+                // The log is marked as stalled, because readers must wait for the first chunk until the end.
                 self.answer.log().handle().stall(!ends);
                 return;
             }

@@ -1,4 +1,4 @@
-//! A submit while its task is being written to the store: no upstream is called before the write is durable.
+//! Tests of a submit while its task is being written to the store: no upstream is called before the write is durable.
 
 use std::path::Path;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! A kind of channel that consists of one folder and one line, from the configuration's text to a completed task.
+//! Tests of a kind of channel that consists of one folder and one line, from the configuration's text to a completed
+//! task.
 
 use std::io::Write as _;
 use std::time::Instant;

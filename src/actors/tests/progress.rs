@@ -1,4 +1,4 @@
-//! Progress: a step is shown only once another process would know it, too.
+//! Tests of progress: a step is shown only when it is durable, so that another process would show it, too.
 
 use futures_util::{StreamExt, poll, stream};
 use tokio::sync::mpsc;

@@ -1,4 +1,4 @@
-//! Publishing an answer through a journal that acknowledges its entries with a delay.
+//! Tests of publishing an answer through a journal that acknowledges its entries with a delay.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Submits behind the HTTP layer: which task a submit leads to, and what dropping it does.
+//! Tests of submits behind the HTTP layer: which task a submit starts or finds, and what happens when it is dropped.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;

@@ -51,9 +51,9 @@ impl Fixture {
         self.queue.take(&applicant, self.now)
     }
 
-    fn line_up(&mut self, key: &str, name: &'static str) -> Ticket {
+    fn enqueue(&mut self, key: &str, name: &'static str) -> Ticket {
         let applicant = self.applicant(key);
-        let (ticket, granted) = self.queue.line_up(applicant, name, self.now);
+        let (ticket, granted) = self.queue.enqueue(applicant, name, self.now);
         assert!(granted.is_empty());
         ticket
     }
@@ -92,7 +92,7 @@ fn tasks_of_one_key_run_in_the_order_of_arrival() {
     let running = fixture.take("k").unwrap();
     assert!(fixture.take("k").is_none());
     for name in ["1", "2", "3"] {
-        fixture.line_up("k", name);
+        fixture.enqueue("k", name);
     }
     assert_eq!(fixture.serve_all(vec![running]), ["1", "2", "3"]);
 }
@@ -102,11 +102,11 @@ fn a_key_with_many_waiting_tasks_does_not_starve_a_key_with_one() {
     let mut fixture = Fixture::with(&[(1, 0)]);
     let running = fixture.take("many").unwrap();
     for name in ["m1", "m2", "m3", "m4"] {
-        fixture.line_up("many", name);
+        fixture.enqueue("many", name);
     }
-    fixture.line_up("one", "o1");
-    fixture.line_up("two", "t1");
-    fixture.line_up("two", "t2");
+    fixture.enqueue("one", "o1");
+    fixture.enqueue("two", "t1");
+    fixture.enqueue("two", "t2");
     assert_eq!(fixture.serve_all(vec![running]), ["m1", "o1", "t1", "m2", "t2", "m3", "m4"]);
 }
 
@@ -116,9 +116,9 @@ fn a_key_at_its_limit_is_skipped_and_holds_no_slot() {
     let narrow = fixture.limited("narrow", 1);
     let first = fixture.queue.take(&narrow, fixture.now).unwrap();
     assert!(fixture.queue.take(&narrow, fixture.now).is_none());
-    fixture.queue.line_up(narrow, "narrow", fixture.now);
+    fixture.queue.enqueue(narrow, "narrow", fixture.now);
     let other = fixture.take("other").unwrap();
-    fixture.line_up("other", "other");
+    fixture.enqueue("other", "other");
     assert_eq!(names(&fixture.give_back(&other)), [("other", "a".to_owned())]);
     // The task waits for its key's own slot.
     assert_eq!(names(&fixture.give_back(&first)), [("narrow", "a".to_owned())]);
@@ -131,7 +131,7 @@ fn a_slot_freed_by_a_key_lets_its_next_task_run_at_any_channel() {
     narrow.candidates.truncate(1);
     let first = fixture.queue.take(&narrow, fixture.now).unwrap();
     let elsewhere = Applicant { candidates: fixture.channels[1..].to_vec(), ..fixture.limited("narrow", 1) };
-    fixture.queue.line_up(elsewhere, "elsewhere", fixture.now);
+    fixture.queue.enqueue(elsewhere, "elsewhere", fixture.now);
     assert_eq!(names(&fixture.give_back(&first)), [("elsewhere", "b".to_owned())]);
 }
 
@@ -140,8 +140,8 @@ fn of_equal_channels_the_first_free_one_is_taken() {
     let mut fixture = Fixture::with(&[(1, 0), (1, 0)]);
     let (_a, b) = (fixture.take("k").unwrap(), fixture.take("k").unwrap());
     assert_eq!(b.channel.name, "b");
-    fixture.line_up("k", "next");
-    fixture.line_up("k", "last");
+    fixture.enqueue("k", "next");
+    fixture.enqueue("k", "last");
     assert_eq!(names(&fixture.give_back(&b)), [("next", "b".to_owned())]);
     assert_eq!(fixture.queue.waiting(), 1);
 }
@@ -151,7 +151,7 @@ fn a_task_waits_for_a_busy_channel_instead_of_a_lower_priority() {
     let mut fixture = Fixture::with(&[(1, 5), (1, 0)]);
     let running = fixture.take("k").unwrap();
     assert!(fixture.take("k").is_none());
-    fixture.line_up("k", "next");
+    fixture.enqueue("k", "next");
     assert_eq!(names(&fixture.give_back(&running)), [("next", "a".to_owned())]);
 }
 
@@ -174,7 +174,7 @@ fn a_task_waiting_for_a_channel_that_begins_to_rest_moves() {
     let mut fixture = Fixture::with(&[(1, 5), (2, 0)]);
     let running = fixture.take("k").unwrap();
     for name in ["1", "2", "3"] {
-        fixture.line_up("k", name);
+        fixture.enqueue("k", name);
     }
     fixture.channels[0].breaker.failed(None, false, fixture.now);
     let granted = fixture.give_back(&running);
@@ -188,8 +188,8 @@ fn a_waiting_task_returns_to_a_better_channel_after_its_rest() {
     fixture.channels[0].breaker.failed(None, false, fixture.now);
     let running = fixture.take("k").unwrap();
     assert_eq!(running.channel.name, "b");
-    fixture.line_up("k", "1");
-    fixture.line_up("k", "2");
+    fixture.enqueue("k", "1");
+    fixture.enqueue("k", "2");
     fixture.now += RULE.rest;
     // One task is the probe. While it runs, the other one keeps waiting where it was.
     let granted = fixture.settle();
@@ -203,7 +203,7 @@ fn a_waiting_task_returns_to_a_better_channel_after_its_rest() {
 fn a_waiting_task_leaves_a_full_channel_that_begins_to_rest() {
     let mut fixture = Fixture::with(&[(1, 5), (1, 0)]);
     let _hangs = fixture.take("k").unwrap();
-    fixture.line_up("k", "1");
+    fixture.enqueue("k", "1");
     fixture.channels[0].breaker.failed(None, false, fixture.now);
     assert_eq!(names(&fixture.settle()), [("1", "b".to_owned())]);
 }
@@ -212,9 +212,9 @@ fn a_waiting_task_leaves_a_full_channel_that_begins_to_rest() {
 fn tasks_that_come_from_another_channel_are_counted_separately() {
     let mut fixture = Fixture::with(&[(1, 0)]);
     let running = fixture.take("k").unwrap();
-    fixture.line_up("k", "new");
+    fixture.enqueue("k", "new");
     let moved = Applicant { ticket: Some(running.ticket), ..fixture.applicant("k") };
-    fixture.queue.line_up(moved, "moved", fixture.now);
+    fixture.queue.enqueue(moved, "moved", fixture.now);
     assert_eq!((fixture.queue.waiting(), fixture.queue.moved()), (1, 1));
     assert_eq!(names(&fixture.give_back(&running)), [("moved", "a".to_owned())]);
     assert_eq!((fixture.queue.waiting(), fixture.queue.moved()), (1, 0));
@@ -226,8 +226,8 @@ fn a_task_that_moves_to_a_channel_with_a_free_slot_gets_it_at_once() {
     let mut fixture = Fixture::with(&[(1, 0), (1, 0), (1, 3)]);
     let running = fixture.take("k").unwrap();
     assert_eq!(running.channel.name, "c");
-    fixture.line_up("k", "first");
-    fixture.line_up("k", "second");
+    fixture.enqueue("k", "first");
+    fixture.enqueue("k", "second");
     fixture.channels[2].breaker.failed(None, false, fixture.now);
     let granted = fixture.give_back(&running);
     assert_eq!(names(&granted), [("first", "a".to_owned()), ("second", "b".to_owned())]);
@@ -241,7 +241,7 @@ fn if_all_channels_rest_the_highest_priority_is_used() {
     }
     let grant = fixture.take("k").unwrap();
     assert_eq!((grant.channel.name.as_str(), grant.probe.is_some()), ("a", false));
-    fixture.line_up("k", "next");
+    fixture.enqueue("k", "next");
     assert_eq!(names(&fixture.give_back(&grant)), [("next", "a".to_owned())]);
 }
 
@@ -251,13 +251,13 @@ fn a_task_with_an_earlier_ticket_comes_before_later_tasks() {
     let first = fixture.take("k").unwrap();
     let running = Applicant { candidates: fixture.channels[1..].to_vec(), ..fixture.applicant("k") };
     let held = fixture.queue.take(&running, fixture.now).unwrap();
-    fixture.queue.line_up(running, "later", fixture.now);
+    fixture.queue.enqueue(running, "later", fixture.now);
     let moves = Applicant {
         candidates: fixture.channels[1..].to_vec(),
         ticket: Some(first.ticket),
         ..fixture.applicant("k")
     };
-    fixture.queue.line_up(moves, "earlier", fixture.now);
+    fixture.queue.enqueue(moves, "earlier", fixture.now);
     assert_eq!(names(&fixture.give_back(&held)), [("earlier", "b".to_owned())]);
 }
 
@@ -265,12 +265,12 @@ fn a_task_with_an_earlier_ticket_comes_before_later_tasks() {
 fn a_task_that_left_the_queue_blocks_no_other() {
     let mut fixture = Fixture::with(&[(1, 0)]);
     let running = fixture.take("k").unwrap();
-    let gone = fixture.line_up("k", "gone");
-    fixture.line_up("k", "here");
+    let gone = fixture.enqueue("k", "gone");
+    fixture.enqueue("k", "here");
     fixture.queue.leave(gone);
     assert_eq!(fixture.queue.waiting(), 1);
     assert_eq!(names(&fixture.give_back(&running)), [("here", "a".to_owned())]);
-    fixture.line_up("k", "away");
+    fixture.enqueue("k", "away");
     fixture.queue.clear();
     assert_eq!(fixture.queue.waiting(), 0);
 }
@@ -329,7 +329,7 @@ proptest! {
                     match fixture.queue.take(&applicant, fixture.now) {
                         Some(grant) => held.push(grant),
                         None => {
-                            let (ticket, more) = fixture.queue.line_up(applicant.clone(), "w", fixture.now);
+                            let (ticket, more) = fixture.queue.enqueue(applicant.clone(), "w", fixture.now);
                             waiting.push((ticket, applicant));
                             granted.extend(more);
                         }

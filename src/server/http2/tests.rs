@@ -54,11 +54,11 @@ impl MessageBody for Scripted {
     }
 }
 
-fn patience() -> Patience {
+fn send_timeout() -> SendTimeout {
     let (keep_alive, send_timeout) = (Duration::from_secs(15), Duration::from_secs(30));
     let config =
         StreamConfig { keep_alive, hand_over: false, send_timeout, keyless_send_timeout: send_timeout };
-    Patience::new(&config)
+    SendTimeout::new(&config)
 }
 
 /// Serves a connection to this client. Each request is answered with such a body.
@@ -74,7 +74,7 @@ async fn serve<F: Future<Output = ()>>(
     });
     let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
     let both = async {
-        let serving = tokio::task::spawn_local(async move { http2.serve(far, None, patience()).await });
+        let serving = tokio::task::spawn_local(async move { http2.serve(far, None, send_timeout()).await });
         let (requests, connection) = h2::client::handshake(near).await.unwrap();
         tokio::task::spawn_local(connection);
         client(requests).await;
@@ -144,7 +144,7 @@ async fn a_connection_ends_after_an_answer_that_closes_it() {
     });
     let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
     let both = async {
-        let serving = tokio::task::spawn_local(async move { http2.serve(far, None, patience()).await });
+        let serving = tokio::task::spawn_local(async move { http2.serve(far, None, send_timeout()).await });
         let (mut requests, connection) = h2::client::handshake(near).await.unwrap();
         let connection = tokio::task::spawn_local(connection);
         let (answer, _upload) = ask(&mut requests);
@@ -177,7 +177,7 @@ async fn a_client_that_resets_streams_before_they_are_accepted_is_cut_off() {
     near.write_all(&sent).await.unwrap();
     let app = fn_service(|_: Request| async { Ok::<_, Response<BoxBody>>(Response::ok()) });
     let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
-    let ended = http2.serve(far, None, patience()).await;
+    let ended = http2.serve(far, None, send_timeout()).await;
     assert_eq!(ended.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
 }
 
@@ -242,7 +242,7 @@ async fn a_client_gets_its_answers_after_it_has_sent_goaway() {
         assert_eq!(body, b"answer");
         near
     };
-    let (served, _near) = futures_util::join!(http2.serve(far, None, patience()), client);
+    let (served, _near) = futures_util::join!(http2.serve(far, None, send_timeout()), client);
     served.unwrap();
 }
 
@@ -253,7 +253,7 @@ async fn an_idle_connection_does_not_age_while_the_process_is_frozen() {
         fn_service(|_: Request| async { Ok::<_, Response<BoxBody>>(Response::ok().set_body("answer")) });
     let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
     let both = async {
-        tokio::task::spawn_local(async move { http2.serve(far, None, patience()).await });
+        tokio::task::spawn_local(async move { http2.serve(far, None, send_timeout()).await });
         let (mut requests, connection) = h2::client::handshake(near).await.unwrap();
         tokio::task::spawn_local(connection);
         for freeze in [IDLE_CONNECTION * 10, IDLE_CONNECTION] {
@@ -286,7 +286,8 @@ async fn bytes_without_a_whole_request_do_not_keep_a_connection_open() {
         let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
         let both = async {
             let started = Instant::now();
-            let serving = tokio::task::spawn_local(async move { http2.serve(far, None, patience()).await });
+            let serving =
+                tokio::task::spawn_local(async move { http2.serve(far, None, send_timeout()).await });
             near.write_all(&[preface.clone(), begin.clone()].concat()).await.unwrap();
             while !serving.is_finished() {
                 sleep(Duration::from_secs(1)).await;

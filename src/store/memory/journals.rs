@@ -11,7 +11,7 @@ use tokio::task::yield_now;
 use super::told;
 use crate::store::promises::{Appended, ChunkJournal, ChunkJournals, Promise};
 use crate::store::records::Journalled;
-use crate::task::{Chunks, Entry, Kept, TaskId};
+use crate::task::{Chunks, Entry, KeptEntries, TaskId};
 
 /// A batch that a journal was given: the number of entries, and where a test sends whether the journal has them.
 pub(crate) type Batch = (usize, oneshot::Sender<bool>);
@@ -89,10 +89,10 @@ impl ChunkJournals for MemoryJournals {
         told(self.read(&id))
     }
 
-    fn read_whole(&self, id: TaskId, chunks: Chunks) -> Promise<'_, Option<Kept>> {
+    fn read_whole(&self, id: TaskId, chunks: Chunks) -> Promise<'_, Option<KeptEntries>> {
         let Journalled { entries, .. } = self.read(&id);
         let is_whole = Chunks::of(entries.iter()) == chunks;
-        told(is_whole.then(|| Kept::in_memory(entries.iter())))
+        told(is_whole.then(|| KeptEntries::in_memory(entries.iter())))
     }
 
     fn remove(&self, ids: Vec<TaskId>) -> Promise<'_, ()> {
@@ -145,8 +145,8 @@ impl ChunkJournal for Writer {
 
     fn make_ready(&mut self) {}
 
-    fn into_kept(self: Box<Self>) -> Option<Kept> {
+    fn into_kept(self: Box<Self>) -> Option<KeptEntries> {
         let is_all = !self.has_refused.load(Ordering::Relaxed);
-        is_all.then(|| Kept::in_memory(self.journals.read(&self.id).entries.iter()))
+        is_all.then(|| KeptEntries::in_memory(self.journals.read(&self.id).entries.iter()))
     }
 }

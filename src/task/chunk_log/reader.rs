@@ -96,17 +96,18 @@ impl LogReader {
         }
     }
 
-    /// Returns the log's present length and state, and marks them as seen. [`stirred`](Self::stirred) waits for a later
+    /// Returns the log's present length and state, and marks them as seen. [`changed`](Self::changed) waits for a later
     /// change.
-    pub fn look(&mut self) -> Mark {
+    pub fn mark_seen(&mut self) -> Mark {
         match &mut self.0 {
             Source::Living { mark, .. } => *mark.borrow_and_update(),
             Source::Cold(_) => self.mark(),
         }
     }
 
-    /// Waits until the log has changed since the last look or wait. Never returns if no entry will be added.
-    pub async fn stirred(&mut self) {
+    /// Waits until the log has changed since the last wait or call of [`mark_seen`](Self::mark_seen). Never returns if
+    /// no entry will be added.
+    pub async fn changed(&mut self) {
         if let Source::Living { mark, .. } = &mut self.0
             && mark.changed().await.is_ok()
         {
@@ -136,9 +137,9 @@ impl LogReader {
     /// Returns the number of the task arbiter that writes the log, counted from 0. It may be any number if no arbiter
     /// writes the log any more.
     #[must_use]
-    pub fn home(&self) -> usize {
+    pub fn arbiter(&self) -> usize {
         match &self.0 {
-            Source::Living { shared, .. } => shared.home.load(Ordering::Relaxed),
+            Source::Living { shared, .. } => shared.arbiter.load(Ordering::Relaxed),
             Source::Cold(log) => log.number(),
         }
     }
@@ -184,7 +185,7 @@ impl FrameReader {
     /// Returns the end and the size of the frames that start at the beginning of `range` and take at most `most_bytes`
     /// together. The first frame is always included, even if it is larger.
     #[must_use]
-    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
+    pub fn frames_within(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
         match self.frames() {
             Frames::Memory(entries) => {
                 let (mut end, mut bytes) = (range.start, 0);
@@ -196,7 +197,7 @@ impl FrameReader {
                 }
                 (end, bytes)
             }
-            Frames::Cold(log) => log.reach(self.format, range, most_bytes),
+            Frames::Cold(log) => log.frames_within(self.format, range, most_bytes),
             Frames::Gone => (range.start + 1, 0),
         }
     }

@@ -29,8 +29,8 @@ impl<'a> Rereading<'a> {
         Self { source, index, tail, encoder: Encoder::new(format, head) }
     }
 
-    /// Does the same as [`ColdLog::reach`](super::ColdLog::reach).
-    pub(super) fn reach(&self, range: Range<usize>, most: usize) -> io::Result<(usize, usize)> {
+    /// Does the same as [`ColdLog::frames_within`](super::ColdLog::frames_within).
+    pub(super) fn frames_within(&self, range: Range<usize>, most: usize) -> io::Result<(usize, usize)> {
         let (mut end, mut bytes, mut is_full) = (range.start, 0, false);
         self.walk(range.start, 0, |place, record| {
             let frame = self.frame_bytes(place, record);
@@ -67,7 +67,7 @@ impl<'a> Rereading<'a> {
             if place.entry < range.end && !record.goes_on {
                 bytes += self.frame_bytes(place, record);
             }
-            place.behind(record).entry < range.end
+            place.after(record).entry < range.end
         })?;
         Ok(bytes + self.tail_in(range).map(|(_, frame)| frame.len()).sum::<usize>())
     }
@@ -83,11 +83,11 @@ impl<'a> Rereading<'a> {
                     }
                     buffer.put_slice(record.payload);
                     if !record.goes_on {
-                        buffer.put_slice(self.encoder.behind_text());
+                        buffer.put_slice(self.encoder.after_text());
                     }
                 }
             }
-            place.behind(record).entry < range.end
+            place.after(record).entry < range.end
         })?;
         self.tail_in(range).for_each(|(_, frame)| buffer.put_slice(&frame));
         Ok(())
@@ -116,12 +116,12 @@ impl<'a> Rereading<'a> {
                 return Ok(());
             }
         };
-        let (mut before, behind) = (Vec::new(), self.encoder.behind_text());
+        let (mut before, after) = (Vec::new(), self.encoder.after_text());
         self.encoder.put_before_text(frame, kind, &mut before);
         put(0, &before);
         // The walk starts a little early, so that it meets the text's end even if only bytes after the text are
         // requested.
-        let inside = part.start.saturating_sub(before.len() + behind.len());
+        let inside = part.start.saturating_sub(before.len() + after.len());
         self.walk(frame, inside, |place, record| {
             if place.entry != frame {
                 return false;
@@ -130,7 +130,7 @@ impl<'a> Rereading<'a> {
             let end = at + record.payload.len();
             put(at, record.payload);
             if !record.goes_on {
-                put(end, behind);
+                put(end, after);
             }
             record.goes_on && end < part.end
         })
@@ -171,8 +171,8 @@ impl<'a> Rereading<'a> {
         mut visit: impl FnMut(Place, &Record<'_>) -> bool,
     ) -> io::Result<()> {
         let (index, entries) = (self.index, self.index.chunks.count);
-        let behind = index.places.partition_point(|place| (place.entry, place.inside) <= (entry, inside));
-        let mut pieces = index.places.iter().enumerate().skip(behind.saturating_sub(1));
+        let after = index.places.partition_point(|place| (place.entry, place.inside) <= (entry, inside));
+        let mut pieces = index.places.iter().enumerate().skip(after.saturating_sub(1));
         let mut bytes = Vec::new();
         while entry < entries
             && let Some((at, place)) = pieces.next()
@@ -187,7 +187,7 @@ impl<'a> Rereading<'a> {
                 if place.entry >= entries || (is_wanted && !visit(place, &record)) {
                     return Ok(());
                 }
-                place = place.behind(&record);
+                place = place.after(&record);
             }
             if !records.is_at_end() {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "its bytes are damaged"));

@@ -24,7 +24,7 @@ pub struct Place {
 impl Place {
     /// Returns the place after a record at this place.
     #[must_use]
-    pub fn behind(self, record: &Record<'_>) -> Self {
+    pub fn after(self, record: &Record<'_>) -> Self {
         let (entry, inside) = match record.goes_on {
             true => (self.entry, self.inside + record.payload.len()),
             false => (self.entry + 1, 0),
@@ -63,7 +63,7 @@ impl Index {
         if self.places.last().is_none_or(|last| self.end.at - last.at >= PIECE) {
             self.places.push(self.end);
         }
-        self.end = self.end.behind(record);
+        self.end = self.end.after(record);
         let mut sum = Hasher::new_with_initial(self.sum);
         sum.update(&record.sum.to_le_bytes());
         self.sum = sum.finalize();

@@ -1,4 +1,4 @@
-//! Reports the results of calls to the channel's breaker and to the operator.
+//! Reports the results of calls to the channel's breaker and in the log.
 
 use std::time::Instant;
 
@@ -15,17 +15,17 @@ pub(super) fn worked(channel: &Channel) {
     works_again(channel, channel.breaker.worked());
 }
 
-fn works_again(channel: &Channel, is_news: bool) {
-    if is_news {
+fn works_again(channel: &Channel, was_resting: bool) {
+    if was_resting {
         tracing::info!(channel = channel.name, "the channel works again");
     }
 }
 
-/// Reports that a call has failed. `spoke` is true if the upstream had begun to answer.
+/// Reports that a call has failed. `had_begun` is true if the upstream had begun to answer.
 pub(super) fn failed(
     channel: &Channel,
     probe: Option<Probe>,
-    spoke: bool,
+    had_begun: bool,
     err: &UpstreamError,
     now: Instant,
 ) {
@@ -33,30 +33,35 @@ pub(super) fn failed(
         let (channel, reason) = (&channel.name, message);
         match fault {
             Fault::Credentials => {
-                tracing::error!(channel, status, reason, "the upstream refuses the channel's credentials");
+                tracing::error!(
+                    channel,
+                    status,
+                    reason,
+                    "the upstream refuses the channel's API key: check the key and its permissions"
+                );
             }
             Fault::Account => {
                 tracing::error!(
                     channel,
                     status,
                     reason,
-                    "the upstream refuses the channel's account or region"
+                    "the upstream refuses the channel's account or region: check the account with the provider"
                 );
             }
             _ => {}
         }
     }
     match err.channel_health() {
-        // The upstream answers. Whether its answers also complete is not known.
+        // An upstream that refuses a request works. It is not known whether it also completes answers.
         ChannelHealth::Works => answers(channel),
         ChannelHealth::Unknown => {}
         ChannelHealth::Fails => {
-            if let Some(rest) = channel.breaker.failed(probe, spoke, now) {
+            if let Some(rest) = channel.breaker.failed(probe, had_begun, now) {
                 let (channel, rest_ms) = (&channel.name, rest.as_millis() as u64);
                 tracing::warn!(
                     channel,
                     rest_ms,
-                    "the channel fails repeatedly and is left alone for a while, if another one serves the model"
+                    "the channel fails repeatedly: it rests for a while, if another channel serves the model"
                 );
             }
         }

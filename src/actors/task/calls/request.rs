@@ -1,4 +1,4 @@
-//! Sends the request of a call to the upstream, and returns the call's events until it is over.
+//! Sends the request of a call to the upstream, and returns the events of the call.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::upstream::{Batch, Terms, Timeouts, UpstreamError, UpstreamRequest, wi
 use crate::wire::trace_context::TraceContext;
 
 impl TaskActor {
-    /// Makes a call, which begins when it is polled. It ends with its first error. An end without a final event is an
-    /// error, too.
+    /// Makes a call. It begins when the stream is polled, and ends with the first error. A stream that ends without a
+    /// final event is an error, too.
     pub(super) fn open_call(
         &self,
         permit: &Permit,
@@ -30,7 +30,7 @@ impl TaskActor {
             },
             slot: permit.hold(),
         };
-        let total = channel.timeouts.total_for(together(audio.iter().map(Audio::plausible_duration)));
+        let total = channel.timeouts.total_for(total_duration(audio.iter().map(Audio::plausible_duration)));
         let timeouts = Timeouts { total, ..channel.timeouts };
         let silence = stream::once(std::future::ready(Err(UpstreamError::Disconnected)));
         let events = with_deadlines(channel.upstream.call(request), timeouts).chain(silence);
@@ -56,6 +56,6 @@ impl TaskActor {
 }
 
 /// Adds up the known durations of the audio. Returns `None` if no duration is known.
-pub(super) fn together(durations: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
+pub(super) fn total_duration(durations: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
     durations.flatten().reduce(Duration::saturating_add)
 }

@@ -177,10 +177,10 @@ fn a_stored_fingerprint_stays_valid_in_later_versions() {
 proptest! {
     #[test]
     fn any_notation_of_a_value_has_the_same_fingerprint(
-        value in anything(),
+        value in any_value(),
         choices in prop::collection::vec(any::<u8>(), 64),
     ) {
-        let mut hand = Hand { choices: choices.iter().cycle(), text: String::new() };
+        let mut hand = NotationWriter { choices: choices.iter().cycle(), text: String::new() };
         hand.write(&value);
         let compact = value.to_string();
         let pretty = serde_json::to_string_pretty(&value).unwrap();
@@ -189,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn any_change_of_a_value_changes_the_fingerprint(value in anything()) {
+    fn any_change_of_a_value_changes_the_fingerprint(value in any_value()) {
         for changed in changes(&value) {
             prop_assert_ne!(of(&changed.to_string()), of(&value.to_string()), "{} {}", changed, value);
         }
@@ -197,15 +197,15 @@ proptest! {
 
     #[test]
     fn values_have_the_same_fingerprint_only_if_they_are_equal(
-        one in something_small(),
-        other in something_small(),
+        one in small_value(),
+        other in small_value(),
     ) {
         prop_assert_eq!(of(&one.to_string()) == of(&other.to_string()), one == other);
     }
 }
 
 /// Generates any value.
-fn anything() -> impl Strategy<Value = Value> {
+fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -220,7 +220,7 @@ fn anything() -> impl Strategy<Value = Value> {
 }
 
 /// Generates values of so few kinds that equal and nearly equal ones are common.
-fn something_small() -> impl Strategy<Value = Value> {
+fn small_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         (-1i64..2).prop_map(Value::from),
@@ -284,12 +284,12 @@ fn changes(value: &Value) -> Vec<Value> {
 }
 
 /// Writes values in unusual notations, which proptest chooses.
-struct Hand<'a> {
+struct NotationWriter<'a> {
     choices: std::iter::Cycle<std::slice::Iter<'a, u8>>,
     text: String,
 }
 
-impl Hand<'_> {
+impl NotationWriter<'_> {
     fn choose(&mut self, from: usize) -> usize {
         usize::from(*self.choices.next().unwrap()) % from
     }

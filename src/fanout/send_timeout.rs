@@ -1,4 +1,4 @@
-//! How long a connection waits for a client that takes nothing of what it is sent.
+//! The time after which a connection is closed whose client takes nothing of what it is sent.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use super::StreamConfig;
 
-/// The longest wait of one connection. It is short until the client has shown a valid key. All clones live on one
-/// thread; cheap to clone.
+/// The time-out of one connection. It is short until the client has shown a valid key. All clones live on one thread;
+/// cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Patience {
+pub struct SendTimeout {
     is_known: Rc<Cell<bool>>,
     known: Duration,
     unknown: Duration,
 }
 
-impl Patience {
-    /// Returns the patience with a client that has shown no key yet.
+impl SendTimeout {
+    /// Creates the time-out of a connection whose client has shown no key yet.
     #[must_use]
     pub fn new(config: &StreamConfig) -> Self {
         let known = config.send_timeout;
@@ -24,13 +24,13 @@ impl Patience {
     }
 
     /// Records that the client has shown a valid key.
-    pub fn recognised(&self) {
+    pub fn key_is_valid(&self) {
         self.is_known.set(true);
     }
 
-    /// Returns how long the connection waits.
+    /// Returns how long the connection waits for its client.
     #[must_use]
-    pub fn most(&self) -> Duration {
+    pub fn limit(&self) -> Duration {
         if self.is_known.get() { self.known } else { self.unknown }
     }
 }

@@ -59,7 +59,7 @@ fn promtool(arguments: &[&str], input: &str) -> Output {
 #[test]
 fn the_alerts_fire_when_they_should_and_not_otherwise() {
     for arguments in [
-        &["check", "rules", "deploy/prometheus/alerts.yml"][..],
+        &["check", "config", "deploy/prometheus/prometheus.yml"][..],
         &["test", "rules", "tests/prometheus/alerts_test.yml"],
     ] {
         let output = promtool(arguments, "");

@@ -1,0 +1,62 @@
+//! The tools that judge the files. A tool that is missing fails the test.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::files::project;
+use crate::kit::process::hearken;
+
+/// Runs a command at the top of the project, which must succeed. Returns everything that it has written.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command
+        .current_dir(project(""))
+        .output()
+        .unwrap_or_else(|err| panic!("{command:?}: {err}: run ./tests/run, which installs it"));
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    said.into_owned()
+}
+
+fn prepared_python() -> PathBuf {
+    let python: OsString = std::env::var_os("HEARKEN_TEST_PYTHON")
+        .expect("HEARKEN_TEST_PYTHON is not set: run ./tests/run, which installs the linters");
+    python.into()
+}
+
+/// Returns the Python that has the linters.
+pub(crate) fn python() -> Command {
+    Command::new(prepared_python())
+}
+
+/// Returns a linter that was installed with pip.
+pub(crate) fn python_tool(name: &str) -> Command {
+    Command::new(prepared_python().with_file_name(name))
+}
+
+/// Returns the command of Compose, which is a program of its own or a part of Docker's.
+pub(crate) fn compose() -> Command {
+    let exists =
+        |command: &mut Command| command.arg("version").output().is_ok_and(|output| output.status.success());
+    if exists(&mut Command::new("docker-compose")) {
+        return Command::new("docker-compose");
+    }
+    let mut docker = Command::new("docker");
+    docker.arg("compose");
+    docker
+}
+
+/// Lets hearken read a configuration, which it must accept without a warning. Returns its explanation.
+pub(crate) fn hearken_check(file: &str) -> String {
+    let data = TempDir::new().unwrap();
+    let output = run(hearken(&["check", "--config", file])
+        .env("HEARKEN_DATA_DIR", data.path())
+        .env("HEARKEN_LISTEN", "127.0.0.1:0")
+        .env("HEARKEN_METRICS__LISTEN", "127.0.0.1:0")
+        .env("GEMINI_API_KEY", "AIza-deploy-0123456789")
+        .env("ADMIN_KEY", "sk-deploy-0123456789"));
+    assert!(!output.contains("warning"), "{file}: {output}");
+    output
+}

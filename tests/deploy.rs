@@ -1,5 +1,6 @@
 //! The files of `deploy/`, each checked by a tool of its kind: hadolint, Compose, kubectl, systemd, shellcheck, the
-//! published schemas, and hearken itself. `tests/run` installs the tools.
+//! published schemas, and hearken itself. Also the workflows, the steps of a release, and the list of files in the
+//! package. `tests/run` installs the tools.
 //!
 //! `tests/it/proxies.rs` runs the proxies, `tests/prometheus.rs` checks what is for Prometheus.
 #![expect(
@@ -13,8 +14,14 @@ mod kit;
 
 #[path = "deploy/files.rs"]
 mod files;
+#[path = "deploy/package.rs"]
+mod package;
+#[path = "deploy/release.rs"]
+mod release;
 #[path = "deploy/tools.rs"]
 mod tools;
+#[path = "deploy/workflows.rs"]
+mod workflows;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -20,6 +20,21 @@ pub(crate) fn run(command: &mut Command) -> String {
     said.into_owned()
 }
 
+/// Runs a command as [`run`] does. Returns what it has written to standard output.
+pub(crate) fn output_of(command: &mut Command) -> String {
+    let output = command.current_dir(project("")).output().unwrap_or_else(|err| panic!("{command:?}: {err}"));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{complaints}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command at the top of the project, which must fail. Returns what it has written to standard error.
+pub(crate) fn complaint_of(command: &mut Command) -> String {
+    let output = command.current_dir(project("")).output().unwrap_or_else(|err| panic!("{command:?}: {err}"));
+    assert!(!output.status.success(), "{command:?} succeeds");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 fn prepared_python() -> PathBuf {
     let python: OsString = std::env::var_os("HEARKEN_TEST_PYTHON")
         .expect("HEARKEN_TEST_PYTHON is not set: run ./tests/run, which installs the linters");
@@ -34,6 +49,13 @@ pub(crate) fn python() -> Command {
 /// Returns a linter that was installed with pip.
 pub(crate) fn python_tool(name: &str) -> Command {
     Command::new(prepared_python().with_file_name(name))
+}
+
+/// Returns a linter that was installed with npm.
+pub(crate) fn node_tool(name: &str) -> Command {
+    let modules: OsString = std::env::var_os("HEARKEN_TEST_NODE_MODULES")
+        .expect("HEARKEN_TEST_NODE_MODULES is not set: run ./tests/run, which installs the linters");
+    Command::new(PathBuf::from(modules).join(".bin").join(name))
 }
 
 /// Returns the command of Compose, which is a program of its own or a part of Docker's.

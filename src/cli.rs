@@ -3,12 +3,12 @@
 mod check;
 mod completions;
 mod fake_upstream;
-mod filled;
 mod hidden;
 mod interrupts;
 mod keys;
 mod login;
 mod man;
+mod non_empty;
 mod number;
 mod output;
 mod sample;
@@ -42,15 +42,15 @@ enum Command {
     Submit(submit::Arguments),
     /// Save a server's URL and an API key for `hearken submit`
     Login(login::Arguments),
-    /// Delete what `hearken login` has saved
+    /// Delete the URL and the API key that `hearken login` has saved
     Logout,
     /// Create, list and revoke the API keys in the data directory; a running server applies changes within a second
     Keys(keys::Arguments),
     /// Read the configuration, explain it, and report whether a server would start with it
     Check(check::Arguments),
-    /// Run a fake upstream that answers well or with faults, for tests and load tests
+    /// Run a fake upstream that answers, or fails as a script says, for tests and load tests
     FakeUpstream(fake_upstream::Arguments),
-    /// Print the completions of a shell
+    /// Print the completion script for a shell
     Completions(completions::Arguments),
     /// Print a man page
     Man(man::Arguments),
@@ -61,21 +61,21 @@ const FAILED: u8 = 1;
 /// Exit status for a wrong command line or configuration.
 const USAGE: u8 = 2;
 
-/// Exit status when standard output was closed, as shells count a program that SIGPIPE has ended.
-const UNREAD: u8 = 141;
+/// Exit status when standard output was closed: 128 plus the number of SIGPIPE, as shells report it.
+const OUTPUT_CLOSED: u8 = 141;
 
 /// Runs the program and returns its exit status.
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(told) => return tell(&told),
+        Err(message) => return print_clap_message(&message),
     };
     match arguments.command.unwrap_or_else(|| Command::Serve(serve::Arguments::default())) {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Submit(arguments) => submit::run(arguments),
         Command::Login(arguments) => login::run(arguments),
-        Command::Logout => login::forget(),
+        Command::Logout => login::log_out(),
         Command::Keys(arguments) => keys::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::FakeUpstream(arguments) => fake_upstream::run(arguments),
@@ -85,10 +85,10 @@ pub fn run() -> ExitCode {
 }
 
 /// Prints the help or the version on standard output, or the error in the command line on standard error.
-fn tell(told: &clap::Error) -> ExitCode {
-    match told.print().and_then(|()| io::stdout().flush()) {
-        Err(err) if !told.use_stderr() => unwritten(&err),
-        _ => ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(USAGE)),
+fn print_clap_message(message: &clap::Error) -> ExitCode {
+    match message.print().and_then(|()| io::stdout().flush()) {
+        Err(err) if !message.use_stderr() => unwritten(&err),
+        _ => ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(USAGE)),
     }
 }
 
@@ -109,16 +109,16 @@ fn print_bytes(document: &[u8]) -> ExitCode {
         .map_or_else(|err| unwritten(&err), |()| ExitCode::SUCCESS)
 }
 
-/// Reports why standard output cannot be written to, and returns the exit status. A closed pipe is not reported: its
-/// reader has left.
+/// Reports why standard output cannot be written to, and returns the exit status. A closed pipe is not reported,
+/// because its reader has exited.
 fn unwritten(err: &io::Error) -> ExitCode {
     match err.kind() {
-        io::ErrorKind::BrokenPipe => ExitCode::from(UNREAD),
-        _ => complain(format_args!("standard output: {err}"), FAILED),
+        io::ErrorKind::BrokenPipe => ExitCode::from(OUTPUT_CLOSED),
+        _ => complain(format_args!("standard output cannot be written to: {err}"), FAILED),
     }
 }
 
-/// Writes a line to standard output. An error is ignored: the command goes on without a reader.
+/// Writes a line to standard output. An error is ignored: the command continues without a reader.
 fn say(line: impl Display) {
     let _ = print(line);
 }

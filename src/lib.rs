@@ -38,7 +38,7 @@
 //! | [`api`] | the URL table, extractors, handlers. Each way to submit is called a door: it reads its body (`api::reading`) into a [submission](task::Submission) and answers its caller (`api::answer`). `openapi` describes the URL table and `reference` shows the description; `page` serves the page for browsers, whose files are in `src/page`: `page.js` shows one view at a time, and the head of each file states its job |
 //! | [`config`] | turns file, environment and flags into one checked [`Config`](config::Config), which contains the settings of all rooms. Each room owns its keys, their defaults and their checks |
 //! | [`server`] | starts and drains all rooms; its entrance accepts connections: plain HTTP/1, or HTTP/1 and HTTP/2 over TLS, with a [certificate](server::Certificate) that may change |
-//! | [`client`] | a client of hearken's own HTTP interface, with its [profile](client::Profile) and a [reader](client::Following) that resumes; it prints nothing |
+//! | [`client`] | a client of hearken's own HTTP interface, with its [profile](client::Profile) and a [reader](client::StreamReader) that resumes; it prints nothing |
 //! | [`cli`] | the commands; only `submit` uses the [`client`] |
 //! | [`fake_upstream`] | the upstreams of `hearken fake-upstream`, which answer or fail as a script says. Only [`cli`] uses this room, and this room uses no other |
 //!

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use super::serve::{self, Refusal, refuse_stored_keys, rehearse_addresses};
+use super::serve::{self, StartRefusal, refuse_stored_keys, rehearse_addresses};
 use super::{USAGE, complain, print, unwritten};
 use crate::channel::{BreakerRule, Capability, RetryRule};
 use crate::config::{Config, Flags, MetricsListen};
@@ -17,8 +17,9 @@ use crate::upstream::Timeouts;
 
 /// The text below the options in `--help`.
 const HELP: &str = "\
-Like `hearken serve`, it reads the configuration file and the HEARKEN_... variables of the environment. Then it tries
-the first steps of a start, and undoes them. It may run beside a running server: an address in use is only a warning.
+Like `hearken serve`, this command reads the configuration file and the HEARKEN_... variables of the environment. Then
+it tries the first steps of a start, and undoes them. It may run beside a running server: an address in use is only a
+warning.
 
 EXIT STATUS
   0  the server would start
@@ -28,7 +29,7 @@ EXIT STATUS
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Configuration file (TOML) [default: none, the embedded defaults]
+    /// Configuration file (TOML) [default: no file, only the built-in defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -40,7 +41,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     };
     let rehearsed = match rehearse(&config) {
         Ok(rehearsed) => rehearsed,
-        Err(Refusal { problem, status }) => return complain(problem, status),
+        Err(StartRefusal { problem, status }) => return complain(problem, status),
     };
     match describe(&config).and_then(|()| describe_rehearsal(&rehearsed)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,8 +49,8 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// The findings of a rehearsed start.
-struct Rehearsed {
+/// What was found when a start was tried.
+struct Findings {
     certificate: Option<Certificate>,
     /// Addresses that other processes listen on now.
     taken: Vec<BindError>,
@@ -57,17 +58,17 @@ struct Rehearsed {
     lost: Option<LostCommits>,
 }
 
-/// Rehearses a start, as far as it can be undone: an error that would stop the start is returned here, too. An address
-/// in use is no error, because a server that is about to be restarted may still listen on it.
-fn rehearse(config: &Config) -> Result<Rehearsed, Refusal> {
-    // In the same order as a start.
+/// Performs the steps of a start that can be undone, and undoes them. An error that would stop a start is returned. An
+/// address in use is no error, because a server that is about to be restarted may still listen on it.
+fn rehearse(config: &Config) -> Result<Findings, StartRefusal> {
+    // A start performs these steps in the same order.
     let taken = rehearse_addresses(config)?;
-    let store::Rehearsed { keys, lost } =
-        store::rehearse(&config.data_dir).map_err(|err| Refusal::of_store(&config.places.data_dir, err))?;
+    let store::Rehearsed { keys, lost } = store::rehearse(&config.data_dir)
+        .map_err(|err| StartRefusal::of_store(&config.places.data_dir, err))?;
     refuse_stored_keys(config, &keys)?;
     let certificate = config.tls.as_ref().map(Certificate::load).transpose().map_err(StartError::from);
-    let certificate = certificate.map_err(|err| Refusal::of(err, &config.places.data_dir))?;
-    Ok(Rehearsed { certificate, taken, lost })
+    let certificate = certificate.map_err(|err| StartRefusal::of(err, &config.places.data_dir))?;
+    Ok(Findings { certificate, taken, lost })
 }
 
 fn describe(config: &Config) -> io::Result<()> {
@@ -86,7 +87,7 @@ fn describe(config: &Config) -> io::Result<()> {
     }
     print(format_args!("keeps its data in {}", config.data_dir.display()))?;
     print(format_args!("drains for        {} s", config.drain.as_secs()))?;
-    print(format_args!("takes bodies of   {} bytes at most", uploads.max_body_bytes))?;
+    print(format_args!("accepts bodies of {} bytes at most", uploads.max_body_bytes))?;
     print(format_args!("queues            {} tasks at most", tasks.max_pending_tasks))?;
     print(format_args!("holds answers of  {} bytes at most", tasks.max_answer_bytes))?;
     print(format_args!(
@@ -97,14 +98,17 @@ fn describe(config: &Config) -> io::Result<()> {
     print(format_args!("holds uploads of  {} bytes at most in total", uploads.max_payload_memory_bytes))?;
     match config.max_connections_per_address {
         Some(most) => print(format_args!("accepts           {most} connections per address at most"))?,
-        None => print("accepts           seven eighths of all connections from one address at most")?,
+        None => {
+            print("accepts           from one address at most seven eighths of all possible connections")?
+        }
     }
     print(format_args!("holds responses of {} bytes at most in total", config.max_response_memory_bytes))?;
-    print(format_args!("keeps streams of  {} bytes in memory in total", tasks.max_stream_memory_bytes))?;
+    print(format_args!("keeps in memory   {} bytes of streams at most", tasks.max_stream_memory_bytes))?;
     print(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes))?;
     if !config.store.sync {
         print(
-            "commits           without waiting for the disk: accepted tasks survive a crash of hearken only",
+            "commits           without waiting for the disk: accepted tasks survive a crash of hearken, but not one of \
+             the machine",
         )?;
     }
     print(format_args!(
@@ -115,7 +119,7 @@ fn describe(config: &Config) -> io::Result<()> {
     ))?;
     print(format_args!("sends keep-alives every {} s", config.stream.keep_alive.as_secs()))?;
     print(format_args!(
-        "drops stalled clients {} s after the last byte that they took, without a key after {} s",
+        "disconnects       stalled clients {} s after the last byte that they received, clients without a key after {} s",
         config.stream.send_timeout.as_secs(),
         config.stream.keyless_send_timeout.min(config.stream.send_timeout).as_secs()
     ))?;
@@ -143,7 +147,7 @@ fn describe(config: &Config) -> io::Result<()> {
     for channel in &config.channels {
         let capabilities: Vec<_> = channel.capabilities.iter().copied().map(Capability::as_str).collect();
         print(format_args!(
-            "channel {}: kind {}, models {}, takes {}, audio as {}, priority {}, weight {}, at most {} tasks at once, \
+            "channel {}: kind {}, models {}, accepts {}, audio as {}, priority {}, weight {}, at most {} tasks at once, \
              each call within {}, {}, {}",
             channel.name,
             channel.kind.name,
@@ -167,9 +171,9 @@ fn describe(config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-fn describe_rehearsal(rehearsed: &Rehearsed) -> io::Result<()> {
+fn describe_rehearsal(rehearsed: &Findings) -> io::Result<()> {
     if let Some(certificate) = &rehearsed.certificate {
-        print(format_args!("speaks TLS        with a certificate {certificate}"))?;
+        print(format_args!("uses TLS          with a certificate {certificate}"))?;
         if let Some(warning) = certificate.warning(SystemTime::now()) {
             print(format_args!("warning: {warning}"))?;
         }
@@ -209,11 +213,11 @@ fn describe_fetch(fetch: &FetchConfig) -> io::Result<()> {
         [] => "at any port".to_owned(),
         ports => format!("at ports {}", list(ports)),
     };
-    let doors = match gate.allow_hosts.as_slice() {
+    let hosts = match gate.allow_hosts.as_slice() {
         [] => String::new(),
         hosts => format!("; from {} on any network and port", list(hosts)),
     };
-    print(format_args!("fetches audio     from {networks}, {ports}{doors}"))?;
+    print(format_args!("fetches audio     from {networks}, {ports}{hosts}"))?;
     print(format_args!(
         "fetches files of  {} bytes at most, over {} redirects at most, within {} s",
         fetch.max_bytes,

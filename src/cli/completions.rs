@@ -12,7 +12,7 @@ To install them:
   zsh    hearken completions zsh > \"${fpath[1]}/_hearken\"
   fish   hearken completions fish > ~/.config/fish/completions/hearken.fish
 
-They work in shells that are started later.";
+They work in shells that start after that.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use super::{FAILED, USAGE, complain, filled, say};
+use super::{FAILED, USAGE, complain, non_empty, say};
 use crate::fake_upstream::{self, Script, ScriptError};
 
 /// The text below the options in `--help`.
 const HELP: &str = "\
 SCRIPTS
-  The model's name carries the script: NAME gets a good answer, NAME+STEP+STEP... follows the steps. Some steps shape
+  The model's name contains the script: NAME gets a good answer, NAME+STEP+STEP... follows the steps. Some steps shape
   the answer, one sets the fault; their order does not matter. So one server can play every script at once:
 
     gemini-x                              a good answer
@@ -86,15 +86,15 @@ EXAMPLE
   api_key = \"any\"
   models = [\"gemini-*\"]";
 
-/// Run a fake upstream that answers well or with faults, for tests and load tests
+/// Run a fake upstream that answers, or fails as a script says, for tests and load tests
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// Address to listen on; port 0 picks a free port
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8090", value_parser = filled::text)]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8090", value_parser = non_empty::text)]
     listen: String,
-    /// Script for calls whose model name carries none [default: none, a good answer]
-    #[arg(long, value_name = "SCRIPT", value_parser = filled::text)]
+    /// Script for calls whose model name contains none [default: none, a good answer]
+    #[arg(long, value_name = "SCRIPT", value_parser = non_empty::text)]
     script: Option<String>,
     /// Share of those calls that have the script's fault, from 0 to 1, at random [default: 1]
     #[arg(long, value_name = "P", requires = "script")]
@@ -103,7 +103,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// The only API key that is accepted [default: any]
-    #[arg(long, value_name = "KEY", value_parser = filled::text)]
+    #[arg(long, value_name = "KEY", value_parser = non_empty::text)]
     api_key: Option<String>,
 }
 
@@ -119,7 +119,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         say(format_args!("  Gemini            http://{address}/v1beta"));
         say(format_args!("  chat completions  http://{address}/v1"));
         say(format_args!("  transcriptions    http://{address}/v1"));
-        say(format_args!("  what was counted  http://{address}/stats"));
+        say(format_args!("  counters          http://{address}/stats"));
     }));
     match served {
         Ok(()) => ExitCode::SUCCESS,

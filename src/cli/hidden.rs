@@ -1,17 +1,17 @@
-//! A terminal that does not show what the user types.
+//! Hides what the user types on the terminal.
 
 use std::io::{self, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// Hides what is typed on the terminal of standard input until it is dropped. Every way out must drop it, or the
-/// terminal stays like that.
-pub(super) struct Hidden {
+/// Hides what is typed on the terminal of standard input until this value is dropped. If the program exits without the
+/// drop, the terminal still hides it.
+pub(super) struct HiddenInput {
     before: Termios,
 }
 
-impl Hidden {
-    /// Hides what is typed from now on.
+impl HiddenInput {
+    /// Starts to hide what is typed.
     ///
     /// # Errors
     /// When standard input is not a terminal.
@@ -24,11 +24,11 @@ impl Hidden {
     }
 }
 
-impl Drop for Hidden {
+impl Drop for HiddenInput {
     fn drop(&mut self) {
-        // No other program may receive half a typed key: the input is flushed.
+        // The unread input is discarded, so that no other program receives a part of a key.
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
-        // The end of the line was not shown either.
+        // The line break that the user typed was hidden, too.
         let _ = writeln!(io::stderr());
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A signal that ends a program.
+/// A signal that asks a program to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interrupt {
     /// Ctrl-C.
@@ -27,12 +27,12 @@ impl Interrupt {
     }
 }
 
-/// The signals, caught from now on: they no longer end the program.
+/// A listener for the signals. While it exists, they do not end the program.
 #[derive(Debug)]
 pub(super) struct Interrupts {
     int: Signal,
     term: Signal,
-    /// None under `nohup`.
+    /// `None` if the program was started by `nohup`, which ignores this signal.
     hangup: Option<Signal>,
 }
 
@@ -71,8 +71,8 @@ impl Interrupts {
     }
 }
 
-/// Returns true if a process ignores SIGHUP, read from Linux's description of it: the first signal is the lowest bit of
-/// its set of ignored signals.
+/// Returns true if a process ignores SIGHUP. `about` is Linux's description of the process. It has a set of ignored
+/// signals, in which SIGHUP, the first signal, is the lowest bit.
 fn ignores_hangup(about: &str) -> bool {
     let set = about.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 == 1)

@@ -18,7 +18,7 @@ use crate::store::{self, StoreError};
 pub(super) struct Arguments {
     #[command(subcommand)]
     action: Action,
-    /// Configuration file (TOML) that names the data directory [default: none, the embedded defaults]
+    /// Configuration file (TOML) that names the data directory [default: no file, only the built-in defaults]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Data directory [env: HEARKEN_DATA_DIR] [default: ./hearken-data]
@@ -56,12 +56,12 @@ enum Action {
 
 /// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum CommandError {
     #[error("{0}")]
-    Said(String),
+    Message(String),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("standard output: {0}")]
+    #[error("standard output cannot be written to: {0}")]
     Unwritten(#[from] io::Error),
 }
 
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Err(err) => return complain(err, USAGE),
     };
     let done = async {
-        judge(&config)?;
+        check_data_dir(&config)?;
         match action {
             Action::Create { name, models, requests_per_minute, max_running_tasks } => {
                 let limits = KeyLimits::new(requests_per_minute, max_running_tasks);
@@ -84,20 +84,21 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     };
     match actix_rt::System::new().block_on(done) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Refusal::Unwritten(err)) => unwritten(&err),
-        Err(Refusal::Store(err)) => {
-            let serve::Refusal { problem, status } = serve::Refusal::of_store(&config.places.data_dir, err);
+        Err(CommandError::Unwritten(err)) => unwritten(&err),
+        Err(CommandError::Store(err)) => {
+            let serve::StartRefusal { problem, status } =
+                serve::StartRefusal::of_store(&config.places.data_dir, err);
             complain(problem, status)
         }
         Err(refusal) => complain(refusal, FAILED),
     }
 }
 
-/// Refuses a data directory that no server would start with, in that server's words, before anything is written to it.
-/// Opening its database would also salvage the readable part of a damaged write-ahead log, and remove the log.
-fn judge(config: &Config) -> Result<(), Refusal> {
+/// Refuses a data directory that a server would refuse, with the server's message, before anything is written to it.
+/// Opening its database would also save the readable part of a damaged write-ahead log, and remove the log.
+fn check_data_dir(config: &Config) -> Result<(), CommandError> {
     match store::rehearse(&config.data_dir)?.lost {
-        Some(lost) => Err(Refusal::Said(lost.to_string())),
+        Some(lost) => Err(CommandError::Message(lost.to_string())),
         None => Ok(()),
     }
 }
@@ -108,18 +109,20 @@ async fn create(
     name: String,
     models: Vec<String>,
     limits: KeyLimits,
-) -> Result<(), Refusal> {
+) -> Result<(), CommandError> {
     if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
-        return Err(Refusal::Said(
+        return Err(CommandError::Message(
             "a name has 1 to 128 bytes and no control characters; choose another name".to_owned(),
         ));
     }
-    if let Some(file) = configured(config, file, &name) {
-        return Err(Refusal::Said(format!("{file} already has a key named {name:?}; choose another name")));
+    if let Some(file) = file_with_key(config, file, &name) {
+        return Err(CommandError::Message(format!(
+            "{file} already has a key named {name:?}; choose another name"
+        )));
     }
     // Checked before a data directory is created for the key.
     if output::is_discarded() {
-        return Err(unprintable(&"standard output is closed, or is /dev/null"));
+        return Err(not_printed(&"standard output is closed, or is /dev/null"));
     }
     // A key in a directory that no server uses is useless: most often the user meant another directory.
     let found = store::find_keys(&config.data_dir)?;
@@ -128,30 +131,30 @@ async fn create(
     let key = keys::generate();
     let record = KeyRecord { name: name.clone(), hash: KeyHash::of(&key), models, limits };
     if !stored.create(record).await? {
-        return Err(Refusal::Said(format!(
+        return Err(CommandError::Message(format!(
             "there is already a key named {name:?}; revoke it first, or choose another name"
         )));
     }
     if let Err(err) = print(key) {
         // The user has not seen the key, and it cannot be shown later.
         stored.revoke(name).await?;
-        return Err(unprintable(&err));
+        return Err(not_printed(&err));
     }
     if is_new {
         // Standard output is for the key only.
-        complain(made(config), 0);
+        complain(created_notice(config), 0);
     }
     Ok(())
 }
 
 /// Reports that no key was created, because the user would not have seen it.
-fn unprintable(why: &dyn Display) -> Refusal {
-    Refusal::Said(format!(
-        "no key was created, because a key is shown only once and could not be printed: {why}"
+fn not_printed(why: &dyn Display) -> CommandError {
+    CommandError::Message(format!(
+        "no key was created, because it could not be printed, and a key is shown only once: {why}"
     ))
 }
 
-async fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {
+async fn list(config: &Config, file: Option<&Path>) -> Result<(), CommandError> {
     match store::find_keys(&config.data_dir)? {
         Some(stored) => {
             for key in stored.list().await?.1 {
@@ -160,48 +163,51 @@ async fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {
         }
         // No keys is a valid list; but the user may have meant another directory.
         None => {
-            complain(absent(config), 0);
+            complain(missing_directory(config), 0);
         }
     }
     for key in &config.keys {
-        let file = configured(config, file, &key.name).unwrap_or_default();
+        let file = file_with_key(config, file, &key.name).unwrap_or_default();
         print(format_args!("{}\tin {file}", line(key)))?;
     }
     Ok(())
 }
 
-async fn revoke(config: &Config, file: Option<&Path>, name: &str) -> Result<(), Refusal> {
+async fn revoke(config: &Config, file: Option<&Path>, name: &str) -> Result<(), CommandError> {
     let revoked = match store::find_keys(&config.data_dir)? {
         Some(stored) => Some(stored.revoke(name.to_owned()).await?),
         None => None,
     };
-    match (revoked, configured(config, file, name)) {
+    match (revoked, file_with_key(config, file, name)) {
         (Some(true), _) => Ok(()),
-        (_, Some(file)) => Err(Refusal::Said(format!(
+        (_, Some(file)) => Err(CommandError::Message(format!(
             "the key named {name:?} is in {file}; remove it there, and restart the server"
         ))),
         (Some(false), None) => {
             let directory = config.data_dir.display();
-            Err(Refusal::Said(format!("there is no key named {name:?} in {directory}")))
+            Err(CommandError::Message(format!(
+                "there is no key named {name:?} in {directory}; `hearken keys list` lists the keys"
+            )))
         }
-        (None, None) => Err(absent(config)),
+        (None, None) => Err(missing_directory(config)),
     }
 }
 
 /// Reports that the data directory was created, and how to use it.
-fn made(config: &Config) -> String {
+fn created_notice(config: &Config) -> String {
     let directory = &config.data_dir;
     let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
     format!(
-        "the data directory {} did not exist, so it was created; the key is valid for a server that is started with \
-         it. If you meant another directory, name it with --data-dir, --config or HEARKEN_DATA_DIR",
+        "the data directory {} did not exist, so it was created; the key is valid for a server that uses this \
+         directory. If you meant another directory, name it with --data-dir, --config or HEARKEN_DATA_DIR",
         directory.display()
     )
 }
 
-/// Reports a missing data directory: a user who lists or revokes keys most often means one that exists.
-fn absent(config: &Config) -> Refusal {
-    Refusal::Said(format!(
+/// Reports a missing data directory. It is an error, because a user who lists or revokes keys most often means a
+/// directory that exists.
+fn missing_directory(config: &Config) -> CommandError {
+    CommandError::Message(format!(
         "there is no data directory {}; name another with --data-dir or --config, or create its first key with \
          `hearken keys create`",
         config.data_dir.display()
@@ -209,14 +215,14 @@ fn absent(config: &Config) -> Refusal {
 }
 
 /// Returns the configuration file, if it has a key of this name.
-fn configured(config: &Config, file: Option<&Path>, name: &str) -> Option<String> {
+fn file_with_key(config: &Config, file: Option<&Path>, name: &str) -> Option<String> {
     let known = config.keys.iter().any(|known| known.name == name);
     known.then(|| file.unwrap_or(Path::new("the configuration")).display().to_string())
 }
 
 /// Returns a key's line in the list.
 fn line(key: &KeyRecord) -> String {
-    // No comma is ambiguous: --models does not allow one inside a model's name.
+    // A comma always separates two models: --models does not allow one inside a model's name.
     format!(
         "{}\t{}\trequests_per_minute={}\tmax_running_tasks={}",
         key.name,
@@ -234,7 +240,7 @@ fn or_zero(limit: Option<NonZeroU32>) -> u32 {
 fn model(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.is_empty() || text.chars().any(char::is_control) {
-        return Err("write names or globs separated by commas, none of them empty");
+        return Err("write names or globs separated by commas; none of them may be empty");
     }
     Ok(text.to_owned())
 }

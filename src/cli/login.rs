@@ -9,25 +9,25 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::hidden::Hidden;
+use super::hidden::HiddenInput;
 use super::interrupts::{Interrupt, Interrupts};
 use super::submit::explained;
 use super::terminal::harmless;
-use super::{FAILED, USAGE, complain, filled, say};
-use crate::client::{BaseUrl, Login, Problem, Profile, Said, Server};
+use super::{FAILED, USAGE, complain, non_empty, say};
+use crate::client::{BaseUrl, CallError, Login, Profile, ProfileInput, Server};
 use crate::secret::Secret;
 
 /// Longest line that is read as a key, in bytes.
 const MAX_KEY_BYTES: u64 = 4096;
 
-/// How long a new key is tried: a running server knows it within a second.
-const MADE: Duration = Duration::from_secs(2);
+/// How long a key that the server does not know is tried. A running server knows a new key within a second.
+const NEW_KEY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two tries.
-const TRY: Duration = Duration::from_millis(300);
+const RETRY_PAUSE: Duration = Duration::from_millis(300);
 
 /// The text below the options in `--help`.
 const HELP: &str = "\
-Asks for the key without showing it, tries it at the server, and saves it with the server's URL in
+Reads the key without showing it, checks it at the server, and saves it with the server's URL in
 $XDG_CONFIG_HOME/hearken/login.toml (~/.config/hearken/login.toml). The file is not encrypted: only its user may read it
 (mode 0600), and it is not used when others may read it. `hearken logout` deletes it.
 
@@ -40,13 +40,13 @@ EXAMPLES
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// Base URL of the server [env: HEARKEN_URL] [default: the last login's, else http://127.0.0.1:8080]
-    #[arg(long, value_name = "BASE", value_parser = filled::text)]
+    #[arg(long, value_name = "BASE", value_parser = non_empty::text)]
     url: Option<String>,
-    /// Read the key from standard input instead of asking for it
+    /// Read the key from standard input, without a question on the terminal
     #[arg(long)]
     key_stdin: bool,
     /// Model for submits that name none [default: none]
-    #[arg(long, short, value_name = "M", value_parser = filled::text)]
+    #[arg(long, short, value_name = "M", value_parser = non_empty::text)]
     model: Option<String>,
     /// Certificate authorities (PEM file) to trust for https [default: the public ones]
     #[arg(long, value_name = "FILE")]
@@ -64,18 +64,19 @@ async fn log_in(arguments: Arguments) -> Result<(), ExitCode> {
     let Arguments { url, key_stdin, model, ca } = arguments;
     let misused = |problem: &dyn Display| complain(problem, USAGE);
     let path = Login::path()
-        .ok_or_else(|| misused(&"there is no place for the login file; set HOME or XDG_CONFIG_HOME"))?;
-    // A user who logs in again means the same server. A broken file is about to be replaced.
+        .ok_or_else(|| misused(&"no directory for the login file is known; set HOME or XDG_CONFIG_HOME"))?;
+    // Without --url, a repeated login is for the same server. An invalid file is about to be replaced.
     let before = Login::read(&path).ok().flatten();
-    let flags = Said { url, key: None };
-    let environment = Said::by_environment().map_err(|err| misused(&err))?;
+    let flags = ProfileInput { url, key: None };
+    let environment = ProfileInput::from_environment().map_err(|err| misused(&err))?;
     let url = Profile::server(&flags, &environment, before.as_ref()).map_err(|err| misused(&err))?;
-    // Commands use the path from any directory. The certificate's issuer does not change with the key.
+    // The path is made absolute, because later commands run in any directory. Without --ca, a new key for the same server
+    // keeps the authorities of the old login.
     let ca = ca.map(std::path::absolute).transpose().map_err(|err| misused(&format_args!("--ca: {err}")))?;
     let mut interrupts = Interrupts::listen()
-        .map_err(|err| complain(format_args!("signals cannot be taken: {err}"), FAILED))?;
+        .map_err(|err| complain(format_args!("hearken cannot listen for signals: {err}"), FAILED))?;
     let interrupted = |interrupt: Interrupt| ExitCode::from(interrupt.status());
-    let key = interrupts.unless(ask(&url, key_stdin)).await.map_err(interrupted)?;
+    let key = interrupts.unless(read_key(&url, key_stdin)).await.map_err(interrupted)?;
     let key = key.map_err(|err| misused(&err))?;
     let key = Profile::checked_key(&key).map_err(|err| misused(&err))?;
     let ca = ca.or(before.filter(|before| before.url == url).and_then(|before| before.ca));
@@ -99,12 +100,14 @@ async fn log_in(arguments: Arguments) -> Result<(), ExitCode> {
 }
 
 /// Returns the models that the key may use, once the server knows the key.
-async fn models(server: &Server) -> Result<Vec<String>, Problem> {
+async fn models(server: &Server) -> Result<Vec<String>, CallError> {
     let started = Instant::now();
     loop {
         match server.models().await {
-            Err(Problem::Refused(refusal)) if refusal.status == 401 && started.elapsed() < MADE => {
-                sleep(TRY).await;
+            Err(CallError::Refused(refusal))
+                if refusal.status == 401 && started.elapsed() < NEW_KEY_TIMEOUT =>
+            {
+                sleep(RETRY_PAUSE).await;
             }
             reply => return reply,
         }
@@ -112,9 +115,9 @@ async fn models(server: &Server) -> Result<Vec<String>, Problem> {
 }
 
 /// Deletes the login file.
-pub(super) fn forget() -> ExitCode {
+pub(super) fn log_out() -> ExitCode {
     let Some(path) = Login::path() else { return ExitCode::SUCCESS };
-    match Login::forget(&path) {
+    match Login::delete(&path) {
         Ok(true) => say(format_args!("Logged out; {} was deleted.", path.display())),
         Ok(false) => say("You were not logged in."),
         Err(err) => return complain(err, FAILED),
@@ -123,7 +126,7 @@ pub(super) fn forget() -> ExitCode {
 }
 
 /// Reads the key from the user.
-async fn ask(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
+async fn read_key(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
     let unread = |err: io::Error| format!("the key cannot be read: {err}");
     let hidden = if from_input {
         None
@@ -132,11 +135,11 @@ async fn ask(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
     } else if !io::stderr().is_terminal() {
         return Err("standard error is not a terminal; pass the key with --key-stdin".to_owned());
     } else {
-        let hidden = Hidden::begin().map_err(unread)?;
+        let hidden = HiddenInput::begin().map_err(unread)?;
         write!(io::stderr(), "API key for {url}: ").map_err(unread)?;
         Some(hidden)
     };
-    let text = line().await.map_err(unread)?;
+    let text = read_line().await.map_err(unread)?;
     drop(hidden);
     if text.trim().is_empty() {
         Err("no key was given; type or paste it".to_owned())
@@ -146,13 +149,13 @@ async fn ask(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
 }
 
 /// Reads a line of standard input on a thread of its own, so that the caller can stop waiting.
-async fn line() -> io::Result<String> {
-    let (tell, told) = oneshot::channel();
+async fn read_line() -> io::Result<String> {
+    let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = io::stdin().lock().take(MAX_KEY_BYTES).read_line(&mut line);
-        // After a signal, no task waits for the line.
-        let _ = tell.send(read.map(|_| line));
+        let mut read_line = String::new();
+        let read = io::stdin().lock().take(MAX_KEY_BYTES).read_line(&mut read_line);
+        // After a signal, the receiver no longer exists.
+        let _ = sender.send(read.map(|_| read_line));
     });
-    told.await.map_err(io::Error::other)?
+    receiver.await.map_err(io::Error::other)?
 }

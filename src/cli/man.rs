@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments, mut program: Command) -> ExitCode {
     }
     match page(command) {
         Ok(page) => print_bytes(&page),
-        Err(err) => complain(format_args!("the man page cannot be made: {err}"), FAILED),
+        Err(err) => complain(format_args!("the man page could not be made: {err}"), FAILED),
     }
 }
 

@@ -22,14 +22,15 @@ pub(super) fn is_discarded() -> bool {
     }
 }
 
-/// Returns true if standard output was closed, as far as the program can know. A shell opens `>/dev/null`, which its
-/// user has chosen, for writing only; some programs open it for reading and writing for the commands that they start.
+/// Returns true if standard output was closed, as far as the program can know: if it is the null device, opened for
+/// reading and writing. A shell opens `>/dev/null` for writing only. Some programs start commands with a null device
+/// for reading and writing, which looks like a closed output.
 pub(super) fn is_closed() -> bool {
     let is_read = fcntl_getfl(io::stdout()).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
     is_read && is_discarded()
 }
 
-/// Writes a line to standard output that cannot be shown again.
+/// Writes a line that cannot be shown again to standard output.
 ///
 /// # Errors
 /// When standard output cannot be written to, or discards the line.

@@ -26,14 +26,14 @@ pub(super) fn write_request(data_dir: &Path, model: &str) -> std::io::Result<Pat
 
 /// The server that receives the request.
 pub(super) enum Server<'a> {
-    /// A server that speaks plain HTTP.
+    /// A server that uses plain HTTP.
     Plain,
-    /// A server that speaks TLS as `name`, with the certificate in a file.
+    /// A server that uses TLS, with a certificate for `name` in a file.
     Secure { name: &'a str, certificate: &'a Path },
 }
 
 impl Server<'_> {
-    /// Returns the URL for clients on this machine, if `address` leads here.
+    /// Returns the URL for clients on this machine; the server listens on `address`.
     pub(super) fn url(&self, address: SocketAddr) -> String {
         match self {
             Self::Plain => format!("http://{address}"),
@@ -46,7 +46,7 @@ impl Server<'_> {
         let url = self.url(address);
         let server = match self {
             Self::Plain => url,
-            // The name need not resolve to this machine, and the machine need not trust the certificate's issuer.
+            // The options are for a name that does not resolve to this machine, and an issuer that the machine does not trust.
             Self::Secure { certificate, .. } => {
                 let file = std::fs::canonicalize(certificate).unwrap_or_else(|_| certificate.to_path_buf());
                 format!("--cacert {} --connect-to '::{address}' '{url}'", quoted("", &file))

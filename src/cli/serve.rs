@@ -1,4 +1,4 @@
-//! `hearken serve`: logs, the first API key, and a new user's instructions.
+//! `hearken serve`: runs the service, and creates the first API key with instructions for a new user.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,13 +24,13 @@ const FIRST_KEY: &str = "default";
 const HELP: &str = "\
 Every setting of the configuration file can be set in the environment as HEARKEN_ and its path, as in
 HEARKEN_STREAM__KEEP_ALIVE_SECONDS=15. HEARKEN_LOG=debug writes more to the log on standard error;
-HEARKEN_LOG_FORMAT=json writes one JSON object per line. SIGTERM and SIGINT drain the server; a second one stops it at
-once. SIGHUP makes it read the certificate of [tls] again.";
+HEARKEN_LOG_FORMAT=json writes one JSON object per line. After SIGTERM or SIGINT, running tasks may finish, and the
+server stops; a second signal stops it at once. SIGHUP makes it read the certificate of [tls] again.";
 
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Configuration file (TOML) [default: none, the embedded defaults]
+    /// Configuration file (TOML) [default: no file, only the built-in defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address to listen on [default: 127.0.0.1:8080]
@@ -47,14 +47,14 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    // Checked before anything is created or started that would have to be undone.
+    // The addresses are checked first, because later steps create things that would have to be undone.
     match rehearse_addresses(&config).map(|taken| taken.into_iter().next()) {
         Ok(None) => {}
         Ok(Some(err)) => {
-            let Refusal { problem, status } = Refusal::of(err.into(), &config.places.data_dir);
+            let StartRefusal { problem, status } = StartRefusal::of(err.into(), &config.places.data_dir);
             return complain(problem, status);
         }
-        Err(Refusal { problem, status }) => return complain(problem, status),
+        Err(StartRefusal { problem, status }) => return complain(problem, status),
     }
     let log = match Log::start(&config.log) {
         Ok(log) => log,
@@ -67,23 +67,23 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     log.finish();
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        // Not written to the log, which may drop lines when its reader is slow: this line must not be lost.
-        Err(Refusal { problem, status }) => complain(problem, status),
+        // This line must not be lost, so it does not go to the log, which may drop lines when its reader is slow.
+        Err(StartRefusal { problem, status }) => complain(problem, status),
     }
 }
 
 /// Why a server does not start, with the exit status.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct StartRefusal {
     pub(super) problem: String,
     pub(super) status: u8,
 }
 
-fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
+fn serve(config: Config, log: &Log) -> Result<(), StartRefusal> {
     let place = config.places.data_dir.clone();
     let data_dir = config.data_dir.clone();
-    let of_store = |err| Refusal::of_store(&place, err);
-    let opened = server::open(&config).map_err(|err| Refusal::of(err, &place))?;
+    let of_store = |err| StartRefusal::of_store(&place, err);
+    let opened = server::open(&config).map_err(|err| StartRefusal::of(err, &place))?;
     let system = actix_rt::System::new();
     let keys = opened.keys();
     let (_, stored) = system.block_on(keys.list()).map_err(of_store)?;
@@ -91,14 +91,14 @@ fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
     let is_first = config.keys.is_empty() && stored.is_empty();
     let first_key = if is_first { system.block_on(first_key(&*keys)).map_err(of_store)? } else { None };
     drop(keys);
-    let mut is_hidden = first_key.is_some();
+    let mut is_key_unshown = first_key.is_some();
     let welcome = Welcome::new(&config, first_key);
     let served = server::run(config, opened, log.lost_lines(), async |addresses| {
         if welcome.print(addresses).is_ok() {
-            is_hidden = false;
-        } else if is_hidden {
-            is_hidden = false;
-            if take_back(&data_dir).await {
+            is_key_unshown = false;
+        } else if is_key_unshown {
+            is_key_unshown = false;
+            if revoke_first_key(&data_dir).await {
                 tracing::warn!(
                     "the first API key was revoked, because standard output could not be written to; create another \
                      with `hearken keys create NAME`"
@@ -107,15 +107,15 @@ fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
         }
     });
     let served = system.block_on(served);
-    if is_hidden {
-        // The server has not started: the next start creates another key, and shows it.
-        system.block_on(take_back(&data_dir));
+    if is_key_unshown {
+        // The server has not started, so the key was not shown. The next start creates another key, and shows it.
+        system.block_on(revoke_first_key(&data_dir));
     }
-    served.map_err(|err| Refusal::of(err, &place))
+    served.map_err(|err| StartRefusal::of(err, &place))
 }
 
-impl Refusal {
-    /// Explains why a server does not start, where `data_dir_place` is where the data directory was set.
+impl StartRefusal {
+    /// Explains why a server does not start. `data_dir_place` is the place where the data directory was set.
     pub(super) fn of(err: StartError, data_dir_place: &str) -> Self {
         let status = match &err {
             StartError::Certificate(_) => USAGE,
@@ -142,7 +142,7 @@ impl Refusal {
 }
 
 /// Checks whether a server could listen on its addresses. Returns those that other processes listen on now.
-pub(super) fn rehearse_addresses(config: &Config) -> Result<Vec<BindError>, Refusal> {
+pub(super) fn rehearse_addresses(config: &Config) -> Result<Vec<BindError>, StartRefusal> {
     let own = match &config.metrics {
         MetricsListen::Own(listen) => Some((&config.places.metrics_listen, listen)),
         MetricsListen::Off | MetricsListen::Main => None,
@@ -152,15 +152,15 @@ pub(super) fn rehearse_addresses(config: &Config) -> Result<Vec<BindError>, Refu
         match server::rehearse_bind(place, listen) {
             Ok(()) => {}
             Err(err) if err.is_taken() => taken.push(err),
-            Err(err) => return Err(Refusal::of(err.into(), &config.places.data_dir)),
+            Err(err) => return Err(StartRefusal::of(err.into(), &config.places.data_dir)),
         }
     }
     Ok(taken)
 }
 
-/// Refuses a configuration that holds an API key which is also stored in the data directory: only one of the two could
-/// be in force, with its name and its limits.
-pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Result<(), Refusal> {
+/// Refuses a configuration with an API key that the data directory also has. The two have different names and limits,
+/// and only one of them could apply.
+pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Result<(), StartRefusal> {
     for key in &config.keys {
         if let Some(KeyRecord { name, .. }) = stored.iter().find(|stored| stored.hash == key.hash) {
             let problem = format!(
@@ -171,7 +171,7 @@ pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Resul
                 word(name),
                 word(&config.data_dir.display().to_string())
             );
-            return Err(Refusal { problem, status: USAGE });
+            return Err(StartRefusal { problem, status: USAGE });
         }
     }
     Ok(())
@@ -191,7 +191,7 @@ async fn first_key(keys: &dyn KeyStore) -> Result<Option<String>, StoreError> {
 
 /// Revokes the first API key, which was not shown and cannot be shown later. Returns false, and logs why, if that
 /// fails.
-async fn take_back(data_dir: &Path) -> bool {
+async fn revoke_first_key(data_dir: &Path) -> bool {
     let revoked = async {
         match store::find_keys(data_dir)? {
             Some(keys) => keys.revoke(FIRST_KEY.to_owned()).await,
@@ -208,7 +208,7 @@ async fn take_back(data_dir: &Path) -> bool {
 /// The text that a started server prints on standard output.
 struct Welcome {
     first_key: Option<String>,
-    /// A request about real audio for the `curl` line; none if no channel can answer it.
+    /// The file with a request about real audio, for the `curl` line; `None` if no channel can answer it.
     sample: Option<PathBuf>,
     /// With TLS, the certificate's file and a name that the certificate is for.
     tls: Option<(PathBuf, String)>,
@@ -220,7 +220,7 @@ struct Welcome {
 const NO_PROVIDER: &str = "\
 No provider's API key is set, so hearken only measures sound and transcribes nothing. To use models of Gemini or OpenAI,
 set GEMINI_API_KEY or OPENAI_API_KEY and start hearken again, or add [[channels]] to a configuration file (--config).";
-/// The same for a configuration file, which then alone names the channels.
+/// The same for a server with a configuration file. The file alone names the channels, and variables add none.
 const NO_PROVIDER_IN_FILE: &str = "\
 All channels are of kind local, so hearken only measures sound and transcribes nothing. To use models of Gemini, OpenAI
 or another server, add [[channels]] with an API key to the configuration file.";
@@ -275,9 +275,9 @@ impl Welcome {
             Some((certificate, name)) => Server::Secure { name, certificate },
             None => Server::Plain,
         };
-        let address = reachable(first);
+        let address = local_address(first);
         if let Some(sample) = &self.sample {
-            say("\nTry it: this sends a spoken sentence and streams what hearken hears in it.\n");
+            say("\nTry it: this command sends a spoken sentence and streams the answer.\n");
             say(server.curl_line(address, key, sample));
         }
         let open = if self.sample.is_some() { "Or open" } else { "Open" };
@@ -287,7 +287,7 @@ impl Welcome {
 }
 
 /// Returns the address that clients on this machine use.
-fn reachable(address: SocketAddr) -> SocketAddr {
+fn local_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -1,4 +1,4 @@
-//! Foreign text on the user's terminal: a server, a model or a proxy must not control the terminal.
+//! Makes texts of servers, models and proxies safe for the terminal: they must not control it.
 
 use std::fmt::Write as _;
 

@@ -8,11 +8,11 @@ use url::Url;
 /// Default address of a server: where `hearken serve` listens by default.
 pub(super) const DEFAULT: &str = "http://127.0.0.1:8080";
 
-/// The base of a server's URLs, without a slash at its end. It has a path if a proxy serves hearken below one.
+/// The base of a server's URLs, without a slash at its end. It has a path if a proxy serves hearken below that path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
-/// The text is not a base URL.
+/// A text that is not a base URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a server's address: {reason}; write it as {example}")]
 pub struct NotABaseUrl {
@@ -22,7 +22,7 @@ pub struct NotABaseUrl {
 }
 
 impl BaseUrl {
-    /// Returns the URL of one of the contract's paths, which begin with a slash.
+    /// Returns the URL of one of the API's paths, which begin with a slash.
     #[must_use]
     pub fn of(&self, path: &str) -> String {
         format!("{}{path}", self.0)
@@ -45,7 +45,7 @@ impl FromStr for BaseUrl {
     type Err = NotABaseUrl;
 
     fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
-        // The message about a wrong address must not repeat a password in it.
+        // A message must not repeat a password that the address contains.
         let wrong = |reason| {
             let text = text.trim().rsplit('@').next().unwrap_or_default().to_owned();
             NotABaseUrl { example: example(&text), text, reason }
@@ -61,12 +61,12 @@ impl FromStr for BaseUrl {
             return Err(wrong("it has a query or a fragment"));
         }
         let base = url.as_str().trim_end_matches('/');
-        // A user may copy the address of another program: the base for OpenAI's packages ends in the version.
+        // A user may copy the base URL of OpenAI's client libraries, which ends with the version.
         Ok(Self(base.strip_suffix("/v1").unwrap_or(base).to_owned()))
     }
 }
 
-/// Returns an example of what the user may have meant: the text with the missing scheme, or any address.
+/// Returns an example of a right address: the text with the missing scheme, or the default address.
 fn example(text: &str) -> String {
     let meant = format!("http://{text}");
     if !text.contains("://") && meant.parse::<BaseUrl>().is_ok() {

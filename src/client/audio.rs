@@ -1,4 +1,4 @@
-//! The audio to send: a URL, a file, or standard input.
+//! Reads the audio that a user names: a URL, a file, or standard input.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,12 +14,12 @@ pub(super) const MAX_BODY_BYTES: u64 = 28 << 20;
 
 /// Audio for a request.
 #[derive(Debug)]
-pub enum Audio {
+pub enum AudioInput {
     /// An http(s) URL that the server will fetch, or a data URI.
     Url(String),
-    /// Bytes that are sent in the request.
+    /// Audio that is sent in the request.
     Inline {
-        /// Their media type, for the data URI.
+        /// The media type of the bytes, for the data URI.
         media_type: &'static str,
         /// The bytes.
         bytes: Vec<u8>,
@@ -37,7 +37,7 @@ pub enum AudioError {
         /// The reason.
         reason: String,
     },
-    /// The argument is empty.
+    /// The argument that names the audio is empty.
     #[error("the name of the audio is empty; if it comes from a variable, set that variable")]
     Unnamed,
     /// The audio holds no bytes.
@@ -48,14 +48,14 @@ pub enum AudioError {
     Terminal,
     /// The audio is too large for a request.
     #[error(
-        "{0} is too large to be sent within a request, whose limit is 28 MiB (about 22 MB of audio); compress it, as in \
+        "{0} is too large to be sent in a request, which may have 28 MiB (about 22 MB of audio); compress it, as in \
          `ffmpeg -i IN -ac 1 -b:a 48k OUT.mp3`, or pass a URL that the server can fetch"
     )]
     TooLarge(String),
 }
 
-impl Audio {
-    /// Reads the audio that an argument names: `-`, a URL, or a file, whose name need not be UTF-8.
+impl AudioInput {
+    /// Reads the audio that an argument names: `-`, a URL, or a file. The name of a file need not be UTF-8.
     ///
     /// # Errors
     /// When there is no audio to send.
@@ -84,13 +84,13 @@ impl Audio {
         };
         let file = File::open(path).map_err(|err| match err.kind() {
             io::ErrorKind::NotFound if name.contains("://") && !is_file_url(&name) => {
-                unreadable("only files and http(s) URLs can be sent; download it, and name the file")
+                unreadable("only files and http(s) URLs can be sent; download the audio, and name the file")
             }
             io::ErrorKind::NotFound => unreadable("there is no such file"),
             io::ErrorKind::PermissionDenied => unreadable("you may not read this file"),
             _ => unreadable(&err.to_string()),
         })?;
-        if file.metadata().is_ok_and(|about| about.is_dir()) {
+        if file.metadata().is_ok_and(|body_with| body_with.is_dir()) {
             return Err(unreadable("it is a directory; name a file"));
         }
         Self::read(&name, file)
@@ -98,7 +98,7 @@ impl Audio {
 
     fn read(name: &str, from: impl Read) -> Result<Self, AudioError> {
         let mut bytes = Vec::new();
-        // Bytes that would be too large in base64 are not read.
+        // Bytes that would exceed the limit in base64 are not read.
         let most = MAX_BODY_BYTES / 4 * 3;
         from.take(most + 1)
             .read_to_end(&mut bytes)
@@ -109,15 +109,15 @@ impl Audio {
         if bytes.len() as u64 > most {
             return Err(AudioError::TooLarge(name.to_owned()));
         }
-        // The server detects the format itself, so an unknown one is sent too.
+        // A file of an unknown format is sent, too, because the server detects formats itself.
         let known = recognise(&mut Cursor::new(&bytes)).ok().and_then(Result::ok);
         let media_type = known.map_or("application/octet-stream", Container::media_type);
         Ok(Self::Inline { media_type, bytes })
     }
 }
 
-/// Returns true for an http(s) URL that leads to this machine or to a private network. Servers do not fetch it, unless
-/// their operator allows it.
+/// Returns true for an http(s) URL that leads to this machine or to a private network. A server fetches it only if its
+/// operator allows that.
 #[must_use]
 pub fn is_local(url: &str) -> bool {
     matches!(Gate::default().admit(url), Err(Refusal::InternalAddress(_) | Refusal::InternalName(_)))
@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn the_media_type_comes_from_the_bytes() {
-        let read = |bytes: &[u8]| match Audio::read("x", bytes).unwrap() {
-            Audio::Inline { media_type, .. } => media_type,
-            Audio::Url(url) => panic!("{url}"),
+        let read = |bytes: &[u8]| match AudioInput::read("x", bytes).unwrap() {
+            AudioInput::Inline { media_type, .. } => media_type,
+            AudioInput::Url(url) => panic!("{url}"),
         };
         assert_eq!(read(b"RIFF\xff\xff\xff\xffWAVEdata\xff\xff\xff\xff\0\0"), "audio/wav");
         assert_eq!(read(b"no audio"), "application/octet-stream");
@@ -169,10 +169,10 @@ mod tests {
 
     #[test]
     fn missing_and_oversized_audio_is_refused_before_a_request() {
-        let named = |argument: &str| Audio::named(argument.as_ref());
-        assert!(matches!(Audio::read("x", &[][..]), Err(AudioError::Empty(_))));
-        assert!(matches!(Audio::read("x", io::repeat(7)), Err(AudioError::TooLarge(_))));
-        assert!(matches!(named("HTTPS://h/a.wav"), Ok(Audio::Url(_))));
+        let named = |argument: &str| AudioInput::named(argument.as_ref());
+        assert!(matches!(AudioInput::read("x", &[][..]), Err(AudioError::Empty(_))));
+        assert!(matches!(AudioInput::read("x", io::repeat(7)), Err(AudioError::TooLarge(_))));
+        assert!(matches!(named("HTTPS://h/a.wav"), Ok(AudioInput::Url(_))));
         let err = named("/no/such/file.wav").unwrap_err().to_string();
         assert_eq!(err, "/no/such/file.wav: there is no such file");
         assert!(named("/").unwrap_err().to_string().contains("directory"));
@@ -189,11 +189,11 @@ mod tests {
         let encoded = Url::from_file_path(&path).unwrap();
         let path = encoded.path();
         for url in [format!("file://{path}"), format!("FILE:{path}"), format!("file://localhost{path}")] {
-            assert!(matches!(Audio::named(url.as_ref()), Ok(Audio::Inline { .. })), "{url}");
+            assert!(matches!(AudioInput::named(url.as_ref()), Ok(AudioInput::Inline { .. })), "{url}");
         }
-        let err = Audio::named("file://elsewhere/a.wav".as_ref()).unwrap_err().to_string();
+        let err = AudioInput::named("file://elsewhere/a.wav".as_ref()).unwrap_err().to_string();
         assert!(err.contains("another machine"), "{err}");
-        let err = Audio::named("file:///no/such.wav".as_ref()).unwrap_err().to_string();
+        let err = AudioInput::named("file:///no/such.wav".as_ref()).unwrap_err().to_string();
         assert_eq!(err, "file:///no/such.wav: there is no such file");
     }
 }

@@ -1,4 +1,4 @@
-//! Messages for a failed TLS handshake, with advice.
+//! Explains why a TLS handshake failed, with advice.
 
 use rustls::{CertificateError, Error};
 
@@ -6,17 +6,21 @@ use rustls::{CertificateError, Error};
 const AUTHORITY: &str = "CaUsedAsEndEntity";
 
 /// Returns the problem, and what to do.
-pub(super) fn told(err: &Error) -> String {
+pub(super) fn explain(err: &Error) -> String {
     let (what, advice) = match err {
         Error::InvalidCertificate(err) => of_certificate(err),
-        Error::AlertReceived(_) | Error::PeerIncompatible(_) => {
-            ("it and hearken have no TLS version or cipher in common", "it must speak TLS 1.2 or 1.3")
-        }
-        Error::InvalidMessage(_) => (
-            "it does not speak TLS at this port",
-            "if it speaks plain HTTP there, write http:// instead of https://",
+        Error::AlertReceived(_) | Error::PeerIncompatible(_) => (
+            "the server and hearken have no TLS version or cipher in common",
+            "the server must offer TLS 1.2 or 1.3",
         ),
-        _ => ("its reply is not TLS", "does it speak https at this port?"),
+        Error::InvalidMessage(_) => (
+            "the server does not use TLS at this port",
+            "if it uses plain HTTP there, write http:// instead of https://",
+        ),
+        _ => (
+            "the server's reply is not TLS",
+            "check the port; for plain HTTP, write http:// instead of https://",
+        ),
     };
     format!("the TLS connection failed: {what}; {advice}")
 }
@@ -25,7 +29,7 @@ fn of_certificate(err: &CertificateError) -> (&'static str, &'static str) {
     use CertificateError as Bad;
     match err {
         Bad::UnknownIssuer => (
-            "its certificate's issuer is not trusted here",
+            "this machine does not trust the issuer of the server's certificate",
             "name your own certificate authority with --ca FILE",
         ),
         Bad::Expired | Bad::ExpiredContext { .. } => {
@@ -39,8 +43,8 @@ fn of_certificate(err: &CertificateError) -> (&'static str, &'static str) {
         }
         // Only the text reveals it: rustls has no variant for this error.
         Bad::Other(err) if err.to_string() == AUTHORITY => (
-            "its certificate is marked as a certificate authority, which a server must not use as its own",
-            "make one with `openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE`",
+            "the server's certificate is marked as a certificate authority, which a server must not use",
+            "make another with `openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE`",
         ),
         _ => ("its certificate cannot be trusted", "use another certificate on the server"),
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::address::{BaseUrl, NotABaseUrl};
 use crate::secret::Secret;
 
-/// The permissions of other users, none of which the file or its directory may grant.
+/// The permission bits of other users. Neither the file nor its directory may have any of them.
 const OTHERS: u32 = 0o077;
 
 /// The values that `hearken login` saves.
@@ -23,7 +23,7 @@ pub struct Login {
     pub url: BaseUrl,
     /// The key, for this server only.
     pub key: Secret,
-    /// The model of requests that name none.
+    /// The model of requests that name no model.
     pub model: Option<String>,
     /// A PEM file with the certificate authorities to trust instead of the public ones.
     pub ca: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub struct Login {
 /// A login file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// Others may read the file.
+    /// Other users may read the file.
     #[error("{path} holds a key, and other users may read it; make it private with: chmod 600 {path}")]
     Open {
         /// The file.
@@ -133,7 +133,7 @@ impl Login {
     ///
     /// # Errors
     /// When the file cannot be deleted.
-    pub fn forget(path: &Path) -> Result<bool, LoginError> {
+    pub fn delete(path: &Path) -> Result<bool, LoginError> {
         match std::fs::remove_file(path) {
             Ok(()) => Ok(true),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -163,7 +163,7 @@ mod tests {
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
-        assert!(Login::forget(&path).unwrap() && !Login::forget(&path).unwrap());
+        assert!(Login::delete(&path).unwrap() && !Login::delete(&path).unwrap());
     }
 
     #[test]

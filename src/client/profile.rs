@@ -7,9 +7,9 @@ use super::login::{Login, LoginError};
 use crate::secret::Secret;
 use crate::setting::{NotText, Variables};
 
-/// The values of one source.
+/// The URL and the key that one source gives: the flags or the environment.
 #[derive(Debug, Clone, Default)]
-pub struct Said {
+pub struct ProfileInput {
     /// The base of the server's URLs.
     pub url: Option<String>,
     /// The key.
@@ -23,7 +23,7 @@ pub struct Profile {
     pub url: BaseUrl,
     /// The key.
     pub key: Secret,
-    /// The model of requests that name none.
+    /// The model of requests that name no model.
     pub model: Option<String>,
     /// A PEM file with the certificate authorities to trust instead of the public ones.
     pub ca: Option<PathBuf>,
@@ -44,29 +44,29 @@ pub enum ProfileError {
     /// The key is empty.
     #[error(
         "the API key is empty: if it comes from a variable, as in --key \"$KEY\", set that variable; without --key, \
-         HEARKEN_API_KEY is used, then the login"
+         hearken uses HEARKEN_API_KEY or the key of the login"
     )]
     EmptyKey,
     /// The key is in quotes, as an env file of Docker keeps them.
-    #[error("the API key is in quotes, which would be part of it; set it without them")]
+    #[error("the API key is in quotes, which would be a part of it; remove the quotes")]
     QuotedKey,
-    /// The key holds characters that no key has.
-    #[error("the API key holds characters that no key has; copy it again")]
+    /// The key contains characters that no key has.
+    #[error("the API key contains characters that no key has; copy it again")]
     OddKey,
     /// A variable is not valid text.
     #[error(transparent)]
     Variable(#[from] NotText),
-    /// The login file exists and cannot be used.
+    /// The login file exists, and it cannot be used.
     #[error(transparent)]
     Login(#[from] LoginError),
 }
 
-impl Said {
+impl ProfileInput {
     /// Reads `HEARKEN_URL` and `HEARKEN_API_KEY`; an empty variable counts as not set.
     ///
     /// # Errors
     /// When one of them is not valid text.
-    pub fn by_environment() -> Result<Self, NotText> {
+    pub fn from_environment() -> Result<Self, NotText> {
         let variables = Variables::of_process();
         let text = |name: &str| {
             let text = variables.text(name)?.filter(|text| !text.trim().is_empty());
@@ -81,7 +81,11 @@ impl Profile {
     ///
     /// # Errors
     /// When the URL is invalid.
-    pub fn server(flags: &Said, environment: &Said, login: Option<&Login>) -> Result<BaseUrl, NotABaseUrl> {
+    pub fn server(
+        flags: &ProfileInput,
+        environment: &ProfileInput,
+        login: Option<&Login>,
+    ) -> Result<BaseUrl, NotABaseUrl> {
         match (flags.url.as_ref().or(environment.url.as_ref()), login) {
             (Some(url), _) => url.parse(),
             (None, Some(login)) => Ok(login.url.clone()),
@@ -107,14 +111,15 @@ impl Profile {
         if fits { Ok(Secret::new(text.to_owned())) } else { Err(ProfileError::OddKey) }
     }
 
-    /// Finds the server and key. Flags take precedence over the environment, and this over the login file. The login
-    /// file's key is only for its own server: it is not sent to another one because the URL was overridden.
+    /// Finds the server and the key. Flags take precedence over the environment, and the environment over the login
+    /// file. The key of the login file is only for the server of that file. It is not sent to another server that a flag
+    /// or a variable names.
     ///
     /// # Errors
-    /// When no server or no key remains. An unusable login file is an error only if it is needed.
+    /// When the URL is invalid, or there is no usable key. An unusable login file is an error only if it is needed.
     pub fn find(
-        flags: &Said,
-        environment: &Said,
+        flags: &ProfileInput,
+        environment: &ProfileInput,
         login: Result<Option<Login>, LoginError>,
     ) -> Result<Self, ProfileError> {
         let given = flags.key.as_ref().or(environment.key.as_ref());
@@ -131,13 +136,13 @@ impl Profile {
         Ok(Self { url, key, model, ca })
     }
 
-    /// Finds the server and key with the environment and login file of this process.
+    /// Finds the server and the key from the given flags, and the environment and login file of this process.
     ///
     /// # Errors
     /// As [`Profile::find`].
-    pub fn of_process(flags: &Said) -> Result<Self, ProfileError> {
+    pub fn of_process(flags: &ProfileInput) -> Result<Self, ProfileError> {
         let login = Login::path().map_or(Ok(None), |path| Login::read(&path));
-        Self::find(flags, &Said::by_environment()?, login)
+        Self::find(flags, &ProfileInput::from_environment()?, login)
     }
 }
 
@@ -145,8 +150,8 @@ impl Profile {
 mod tests {
     use super::*;
 
-    fn said(url: Option<&str>, key: Option<&str>) -> Said {
-        Said { url: url.map(str::to_owned), key: key.map(|key| Secret::new(key.to_owned())) }
+    fn said(url: Option<&str>, key: Option<&str>) -> ProfileInput {
+        ProfileInput { url: url.map(str::to_owned), key: key.map(|key| Secret::new(key.to_owned())) }
     }
 
     fn login() -> Login {
@@ -154,14 +159,18 @@ mod tests {
         Login { url, key: Secret::new("file".into()), model: Some("m".into()), ca: None }
     }
 
-    fn find(flags: &Said, environment: &Said, login: Option<Login>) -> (String, String, Option<String>) {
+    fn find(
+        flags: &ProfileInput,
+        environment: &ProfileInput,
+        login: Option<Login>,
+    ) -> (String, String, Option<String>) {
         let found = Profile::find(flags, environment, Ok(login)).unwrap();
         (found.url.to_string(), found.key.expose().to_owned(), found.model)
     }
 
     #[test]
     fn flags_take_precedence_over_the_environment_and_the_file() {
-        let (nothing, key) = (Said::default(), |key| said(None, Some(key)));
+        let (nothing, key) = (ProfileInput::default(), |key| said(None, Some(key)));
         let model = Some("m".to_owned());
         let at_file = |key: &str| ("http://file".to_owned(), key.to_owned(), model.clone());
         assert_eq!(find(&nothing, &nothing, Some(login())), at_file("file"));
@@ -175,18 +184,22 @@ mod tests {
 
     #[test]
     fn the_key_in_the_login_file_is_not_sent_to_another_server() {
-        let err = Profile::find(&said(Some("http://other"), None), &Said::default(), Ok(Some(login())))
-            .unwrap_err();
+        let err =
+            Profile::find(&said(Some("http://other"), None), &ProfileInput::default(), Ok(Some(login())))
+                .unwrap_err();
         assert!(err.to_string().contains("no API key for http://other"), "{err}");
         let same = said(Some("http://file/"), None);
-        assert_eq!(find(&same, &Said::default(), Some(login())).1, "file");
+        assert_eq!(find(&same, &ProfileInput::default(), Some(login())).1, "file");
     }
 
     #[test]
     fn a_key_that_cannot_be_sent_is_refused() {
         for key in ["", " ", "sk-\u{e9}", "a b", "a\nb", "\"sk-1\"", "'sk-1'"] {
-            assert!(Profile::find(&said(None, Some(key)), &Said::default(), Ok(None)).is_err(), "{key:?}");
+            assert!(
+                Profile::find(&said(None, Some(key)), &ProfileInput::default(), Ok(None)).is_err(),
+                "{key:?}"
+            );
         }
-        assert_eq!(find(&said(None, Some(" sk-1\n")), &Said::default(), None).1, "sk-1");
+        assert_eq!(find(&said(None, Some(" sk-1\n")), &ProfileInput::default(), None).1, "sk-1");
     }
 }

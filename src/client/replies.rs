@@ -1,4 +1,5 @@
-//! The fields of a server's replies that the client reads. Others are ignored: a newer server may send more.
+//! The fields of a server's replies that the client reads. The client ignores other fields, because a newer server may
+//! send more.
 
 use serde::Deserialize;
 
@@ -38,7 +39,7 @@ pub enum Status {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Completion {
     choices: Vec<Choice>,
-    /// The tokens that it used.
+    /// The tokens that the answer used.
     pub usage: Option<Usage>,
 }
 
@@ -98,7 +99,7 @@ pub struct TaskError {
     pub retryable: Option<bool>,
 }
 
-/// An error as it comes in a body or a frame.
+/// An error as a body or a frame contains it.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ErrorBody {
     /// The error.
@@ -115,7 +116,7 @@ pub(super) struct Models {
 /// A model.
 #[derive(Debug, Deserialize)]
 pub(super) struct Model {
-    /// Its name.
+    /// The name of the model.
     pub id: String,
 }
 

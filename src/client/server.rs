@@ -20,21 +20,21 @@ use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
 use super::address::BaseUrl;
-use super::problem::{Problem, plain};
+use super::call_error::{CallError, plain};
 use super::profile::Profile;
 use super::replies::{Models, Task};
-use super::upload::{Sent, Upload};
+use super::upload::{Upload, UploadProgress};
 use crate::deadline::timeout;
 use crate::net::{HTTP_1_1, HttpClient};
 use crate::secret::Secret;
 
 /// Time limit for the name look-up, TCP and TLS together.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit for a call without audio.
-const ANSWER: Duration = Duration::from_secs(30);
-/// An upload without progress for this long has failed. A server may pause an upload for a while.
-const STALL: Duration = Duration::from_secs(90);
-/// How long a call waits for the end of a task, in seconds; the contract allows a minute.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// An upload that makes no progress for this long has failed. A server may pause an upload for a shorter time.
+const STALL_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a call waits for the end of a task, in seconds. A server allows a minute.
 const WAIT_SECONDS: u64 = 25;
 /// Largest reply that is read, in bytes: the JSON of the longest answer that a server holds.
 const MAX_REPLY_BYTES: usize = 512 << 20;
@@ -44,9 +44,9 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// The body of a stream.
 pub(super) type StreamBody = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
 
-/// A file without usable certificates.
+/// A file that cannot be used as certificate authorities.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} holds no certificates that can be trusted: {reason}; name a PEM file with certificates")]
+#[error("{path} cannot be used as certificate authorities: {reason}; name a PEM file with certificates")]
 pub struct BadAuthority {
     path: String,
     reason: String,
@@ -77,7 +77,7 @@ impl Server {
         };
         let mut trust = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         trust.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        let client = HttpClient::trusting(&Arc::new(trust), CONNECT);
+        let client = HttpClient::trusting(&Arc::new(trust), CONNECT_TIMEOUT);
         Ok(Self { client, url: profile.url.clone(), key: profile.key.clone() })
     }
 
@@ -90,9 +90,9 @@ impl Server {
     /// Returns the names of the models that the key may use.
     ///
     /// # Errors
-    /// The same [`Problem`]s as for all calls.
-    pub async fn models(&self) -> Result<Vec<String>, Problem> {
-        let reply = within(ANSWER, self.request("GET", "/v1/models").send()).await?;
+    /// As for all calls: the server is unreachable, refuses the call, or is not hearken.
+    pub async fn models(&self) -> Result<Vec<String>, CallError> {
+        let reply = with_timeout(ANSWER_TIMEOUT, self.request("GET", "/v1/models").send()).await?;
         let (models, _) = read::<Models>(reply).await?;
         Ok(models.data.into_iter().map(|model| model.id).collect())
     }
@@ -101,7 +101,12 @@ impl Server {
     ///
     /// # Errors
     /// As for all calls; if the connection breaks or stalls, the task may or may not exist.
-    pub async fn submit(&self, body: Bytes, idempotency_key: &str, sent: Sent) -> Result<Task, Problem> {
+    pub async fn submit(
+        &self,
+        body: Bytes,
+        idempotency_key: &str,
+        sent: UploadProgress,
+    ) -> Result<Task, CallError> {
         let request = self
             .request("POST", "/v1/llm/generations")
             .insert_header((CONTENT_TYPE, "application/json"))
@@ -110,7 +115,7 @@ impl Server {
         tokio::pin!(sending);
         let reply = tokio::select! {
             reply = &mut sending => reply?,
-            () = stalled(&sent) => return Err(Problem::Cut("the upload has stalled".to_owned())),
+            () = stalled(&sent) => return Err(CallError::Disconnected("the upload has stalled".to_owned())),
         };
         task(reply).await
     }
@@ -119,50 +124,51 @@ impl Server {
     ///
     /// # Errors
     /// As for all calls.
-    pub async fn task(&self, id: &str) -> Result<Task, Problem> {
-        let reply = within(ANSWER, self.request("GET", &format!("/v1/tasks/{id}")).send()).await?;
+    pub async fn task(&self, id: &str) -> Result<Task, CallError> {
+        let reply =
+            with_timeout(ANSWER_TIMEOUT, self.request("GET", &format!("/v1/tasks/{id}")).send()).await?;
         task(reply).await
     }
 
-    /// Returns the task once it has ended, or as it is after half a minute.
+    /// Returns the task once it has ended. If it does not end within half a minute, returns it as it is then.
     ///
     /// # Errors
     /// As for all calls.
-    pub async fn wait(&self, id: &str) -> Result<Task, Problem> {
+    pub async fn wait(&self, id: &str) -> Result<Task, CallError> {
         let path = format!("/v1/tasks/{id}?wait={WAIT_SECONDS}");
-        let patience = ANSWER + Duration::from_secs(WAIT_SECONDS);
-        task(within(patience, self.request("GET", &path).send()).await?).await
+        let backoff = ANSWER_TIMEOUT + Duration::from_secs(WAIT_SECONDS);
+        task(with_timeout(backoff, self.request("GET", &path).send()).await?).await
     }
 
     /// Cancels the task, if it has not ended.
     ///
     /// # Errors
     /// As for all calls.
-    pub async fn cancel(&self, id: &str) -> Result<Task, Problem> {
+    pub async fn cancel(&self, id: &str) -> Result<Task, CallError> {
         let request = self.request("POST", &format!("/v1/tasks/{id}/cancel"));
-        task(within(ANSWER, request.send()).await?).await
+        task(with_timeout(ANSWER_TIMEOUT, request.send()).await?).await
     }
 
     /// Returns the task's stream from the chunk with this number on; `None` if the task ended before that chunk.
     ///
     /// # Errors
     /// As for all calls.
-    pub async fn stream(&self, id: &str, from: u64) -> Result<Option<StreamBody>, Problem> {
-        // The offset is sent twice: some proxies do not pass on a header that they do not know.
+    pub async fn stream(&self, id: &str, from: u64) -> Result<Option<StreamBody>, CallError> {
+        // The offset is also sent in the URL, because some proxies remove a header that they do not know.
         let mut request = self.request("GET", &format!("/v1/llm/generations/{id}/stream?offset={from}"));
         if let Some(last) = from.checked_sub(1) {
             request = request.insert_header(("Last-Event-ID", last.to_string()));
         }
         let request = request.insert_header((ACCEPT, EVENT_STREAM));
-        let reply = within(ANSWER, request.send()).await?;
+        let reply = with_timeout(ANSWER_TIMEOUT, request.send()).await?;
         if reply.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        let reply = accepted(reply).await?;
+        let reply = success(reply).await?;
         let media_type = reply.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case(EVENT_STREAM) {
-            return Err(Problem::Strange(format!(
+            return Err(CallError::NotHearken(format!(
                 "it sent {essence:?} instead of an event stream; check the address"
             )));
         }
@@ -194,12 +200,12 @@ fn authorities(path: &Path) -> Result<RootCertStore, BadAuthority> {
     if roots.is_empty() { Err(bad("it holds no certificate".to_owned())) } else { Ok(roots) }
 }
 
-/// Returns when an upload had no progress for too long. It counts checks instead of time, so that a freeze of this
+/// Resolves when an upload has made no progress for too long. It counts checks instead of time, so that a freeze of this
 /// process counts as one check.
-async fn stalled(sent: &Sent) {
+async fn stalled(sent: &UploadProgress) {
     const LOOK: Duration = Duration::from_secs(1);
     let (mut last, mut still) = (sent.bytes(), Duration::ZERO);
-    while still < STALL {
+    while still < STALL_TIMEOUT {
         sleep(LOOK).await;
         still += LOOK;
         if sent.bytes() != last {
@@ -208,18 +214,18 @@ async fn stalled(sent: &Sent) {
     }
 }
 
-async fn within<T, E: Into<Problem>>(
+async fn with_timeout<T, E: Into<CallError>>(
     limit: Duration,
     call: impl Future<Output = Result<T, E>>,
-) -> Result<T, Problem> {
+) -> Result<T, CallError> {
     match timeout(limit, call).await {
         Ok(result) => result.map_err(Into::into),
-        Err(_) => Err(Problem::Cut(format!("no answer within {} s", limit.as_secs()))),
+        Err(_) => Err(CallError::Disconnected(format!("no answer within {} s", limit.as_secs()))),
     }
 }
 
 /// Returns the reply, unless it has an error status.
-async fn accepted<S>(mut reply: ClientResponse<S>) -> Result<ClientResponse<S>, Problem>
+async fn success<S>(mut reply: ClientResponse<S>) -> Result<ClientResponse<S>, CallError>
 where
     S: futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
@@ -227,37 +233,39 @@ where
     if status == StatusCode::OK {
         return Ok(reply);
     }
-    let body = timeout(ANSWER, reply.body()).await.ok().and_then(Result::ok).unwrap_or_default();
-    Err(Problem::of_reply(status, reply.headers(), &body))
+    let body = timeout(ANSWER_TIMEOUT, reply.body()).await.ok().and_then(Result::ok).unwrap_or_default();
+    Err(CallError::of_reply(status, reply.headers(), &body))
 }
 
 /// Reads a reply; returns its content and its bytes.
 async fn read<T: DeserializeOwned>(
     reply: ClientResponse<impl futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin>,
-) -> Result<(T, Bytes), Problem> {
-    let mut reply = accepted(reply).await?;
-    let body = match timeout(STALL, reply.body().limit(MAX_REPLY_BYTES)).await {
+) -> Result<(T, Bytes), CallError> {
+    let mut reply = success(reply).await?;
+    let body = match timeout(STALL_TIMEOUT, reply.body().limit(MAX_REPLY_BYTES)).await {
         Ok(Ok(body)) => body,
         Ok(Err(PayloadError::Overflow)) => {
-            return Err(Problem::Strange(
+            return Err(CallError::NotHearken(
                 "its reply is too large to be hearken's; check the address".to_owned(),
             ));
         }
-        Ok(Err(_)) => return Err(Problem::Cut("the reply was cut off".to_owned())),
-        Err(_) => return Err(Problem::Cut("the reply has stalled".to_owned())),
+        Ok(Err(_)) => return Err(CallError::Disconnected("the reply was cut off".to_owned())),
+        Err(_) => return Err(CallError::Disconnected("the reply has stalled".to_owned())),
     };
     match serde_json::from_slice(&body) {
         Ok(value) => Ok((value, body)),
-        Err(_) => Err(Problem::Strange("it does not answer as hearken does; check the address".to_owned())),
+        Err(_) => {
+            Err(CallError::NotHearken("it does not answer as hearken does; check the address".to_owned()))
+        }
     }
 }
 
 async fn task(
     reply: ClientResponse<impl futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin>,
-) -> Result<Task, Problem> {
+) -> Result<Task, CallError> {
     let (mut task, body) = read::<Task>(reply).await?;
     let json = String::from_utf8(body.into()).map_err(io::Error::other);
-    let json = json.map_err(|err| Problem::Strange(err.to_string()))?;
+    let json = json.map_err(|err| CallError::NotHearken(err.to_string()))?;
     // A line break outside a string is white space; within a string it is escaped.
     task.json = json.trim().replace(['\r', '\n'], " ");
     Ok(task)

@@ -1,4 +1,4 @@
-//! A request body that counts the bytes handed to the connection.
+//! The body of a submit, which counts its bytes as the connection takes them.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -13,13 +13,13 @@ use crate::net::Pieces;
 
 /// The progress of an upload, shared with the display.
 #[derive(Debug, Clone, Default)]
-pub struct Sent {
+pub struct UploadProgress {
     bytes: Rc<Cell<u64>>,
-    may_be_taken: Rc<Cell<bool>>,
+    may_be_accepted: Rc<Cell<bool>>,
 }
 
-impl Sent {
-    /// Returns the bytes of the current attempt that were handed to the connection.
+impl UploadProgress {
+    /// Returns the number of bytes of the current attempt that the connection has taken.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
@@ -27,13 +27,13 @@ impl Sent {
 
     /// Returns true once an attempt was sent to its end, so that the server may have accepted it.
     #[must_use]
-    pub fn may_be_taken(&self) -> bool {
-        self.may_be_taken.get()
+    pub fn may_be_accepted(&self) -> bool {
+        self.may_be_accepted.get()
     }
 
     /// Records that the server has refused every attempt.
-    pub fn was_refused(&self) {
-        self.may_be_taken.set(false);
+    pub fn record_refusal(&self) {
+        self.may_be_accepted.set(false);
     }
 }
 
@@ -41,13 +41,13 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct Upload {
     rest: Pieces,
-    sent: Sent,
+    sent: UploadProgress,
 }
 
 impl Upload {
     /// Starts a new attempt to send `body`.
     #[must_use]
-    pub(super) fn new(body: Bytes, sent: Sent) -> Self {
+    pub(super) fn new(body: Bytes, sent: UploadProgress) -> Self {
         sent.bytes.set(0);
         Self { rest: Pieces::of(body), sent }
     }
@@ -68,7 +68,7 @@ impl MessageBody for Upload {
         if let Poll::Ready(Some(Ok(piece))) = &piece {
             self.sent.bytes.set(self.sent.bytes.get() + piece.len() as u64);
             if self.rest.size().is_eof() {
-                self.sent.may_be_taken.set(true);
+                self.sent.may_be_accepted.set(true);
             }
         }
         piece

@@ -95,7 +95,11 @@ fn a_failure_to_write_help_or_version_is_reported() {
     for arguments in [&["--help"][..], &["--version"], &["help", "submit"], &["keys", "create", "--help"]] {
         let full = with_output(">/dev/full", &command(arguments)).output().unwrap();
         let said = String::from_utf8(full.stderr).unwrap();
-        assert!(full.status.code() == Some(1) && said.contains("standard output: No space left"), "{said}");
+        assert!(
+            full.status.code() == Some(1)
+                && said.contains("standard output cannot be written to: No space left"),
+            "{said}"
+        );
     }
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -42,7 +42,7 @@ fn a_login_is_stored_for_its_user_alone_until_the_logout() {
     assert!(submit(&home, &[], &[]).with_status(0).out.starts_with("# Sound, measured"));
     // A second login without a URL uses the same server.
     login(&home, &[], KEY).with_status(0);
-    assert!(submit(&home, &[], &[]).with_status(2).err.contains("which model?"));
+    assert!(submit(&home, &[], &[]).with_status(2).err.contains("no model was chosen"));
     let out = Running::start(&mut home.command(&["logout"])).ended().with_status(0);
     assert!(out.out.contains("Logged out") && !home.login_file().exists(), "{out:?}");
     submit(&home, &[], &["--url", &url]).with_status(2);
@@ -173,7 +173,7 @@ fn a_private_authority_is_trusted_when_it_is_named_and_stored() {
     let address = over_tls(&home.path("ca.pem"), IsCa::NoCa);
     let url = format!("https://localhost:{}", address.port());
     let stranger = login(&home, &["--url", &url], KEY).with_status(1);
-    assert!(stranger.err.contains("issuer is not trusted here; "), "{stranger:?}");
+    assert!(stranger.err.contains("does not trust the issuer of the server's certificate; "), "{stranger:?}");
     assert!(stranger.err.contains("--ca FILE"), "{stranger:?}");
     let trusted = login(&home, &["--url", &url, "--ca", "ca.pem"], KEY).with_status(0);
     assert!(trusted.out.contains("This key may use: over-tls"), "{trusted:?}");
@@ -191,7 +191,7 @@ fn a_server_with_an_authoritys_certificate_is_refused_with_advice() {
     assert!(marked.err.contains("is marked as a certificate authority"), "{marked:?}");
     assert!(marked.err.contains("-addext basicConstraints=critical,CA:FALSE"), "{marked:?}");
     assert!(!marked.err.contains("Other") && !marked.err.contains("--ca FILE"), "{marked:?}");
-    // One certificate is for another name; a server that does not speak TLS has no certificate.
+    // One certificate is for another name; a server without TLS has no certificate.
     let other = over_tls(&home.path("other.pem"), IsCa::NoCa);
     let url = format!("https://127.0.0.1:{}", other.port());
     let named = login(&home, &["--url", &url, "--ca", "other.pem"], KEY).with_status(1);
@@ -205,5 +205,5 @@ fn a_server_with_an_authoritys_certificate_is_refused_with_advice() {
 fn plain_http_to_a_tls_port_gets_the_advice_to_use_https() {
     let hearken = Hearken::builder().local().tls(&Pair::new()).start();
     let refused = login(&Home::new(), &["--url", &format!("http://{}", hearken.address)], KEY).with_status(1);
-    assert!(refused.err.contains("it speaks TLS at this port; write https:// instead"), "{refused:?}");
+    assert!(refused.err.contains("the server uses TLS at this port; write https:// instead"), "{refused:?}");
 }

@@ -168,7 +168,7 @@ fn a_wrong_command_line_ends_with_status_two() {
         (&["submit", "speech.mp3", "--key", "\"sk-1\""], "the API key is in quotes"),
         (&["submit", "speech.mp3", "--url", "localhost"], "is not a server's address"),
         (&["submit", "speech.mp3", "--key", "s p"], "copy it again"),
-        (&["submit", "speech.mp3", "--ca", "speech.mp3"], "holds no certificates"),
+        (&["submit", "speech.mp3", "--ca", "speech.mp3"], "cannot be used as certificate authorities"),
         (&["submit", "speech.mp3", "--resume", id], "cannot be used with"),
         (&["submit", "--resume", "it"], "looks like task-llm-"),
         (&["submit", "speech.mp3", "--offset", "3"], "cannot be used with"),
@@ -215,7 +215,7 @@ fn an_unknown_model_is_answered_with_the_list_of_models() {
     assert!(unknown.err.ends_with(&format!("\nThis key may use:\n  {MODEL}\n")), "{unknown:?}");
     let narrow = home.run(hearken.address, &[&SUBMIT[..], &["--key", NARROW_KEY]].concat()).with_status(1);
     assert!(narrow.err.contains("model_not_allowed"), "{narrow:?}");
-    assert!(narrow.err.ends_with("\nthis key may use no named model\n"), "{narrow:?}");
+    assert!(narrow.err.ends_with("\nthe server lists no model for this key\n"), "{narrow:?}");
 }
 
 #[test]
@@ -518,7 +518,10 @@ fn a_full_disk_is_reported_and_leaves_the_task_running() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let mut command = home.knowing(hearken.address, arguments);
         let ended = Running::start(command.stdout(full)).ended().with_status(1);
-        assert!(ended.err.contains("hearken: standard output: No space left"), "{ended:?}");
+        assert!(
+            ended.err.contains("hearken: standard output cannot be written to: No space left"),
+            "{ended:?}"
+        );
         ended.err.lines().last().unwrap().strip_prefix("continue with: hearken ").unwrap().to_owned()
     };
     let again = full(&SUBMIT);
@@ -562,7 +565,7 @@ fn resume_starts_at_any_chunk_and_leaving_does_not_cancel() {
     joined.prints("one two ");
     joined.signal("INT");
     let left = joined.ended().with_status(130);
-    assert!(left.err.contains("stopped reading; the task goes on"), "{left:?}");
+    assert!(left.err.contains("stopped reading; the task continues"), "{left:?}");
     let line = left.err.lines().last().unwrap().strip_prefix("continue with: hearken ").unwrap();
     assert_eq!(line, format!("submit --resume {id} --offset 3"));
     assert_eq!(hearken.task(id)["status"], "processing");

@@ -15,17 +15,17 @@ use crate::cli::terminal::harmless;
 /// Interval of the updates of the line on a terminal.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Columns that the line needs besides the message: for the spinner, and a time up to `9999 s`.
-const BESIDE: usize = 10;
+/// Columns that the line needs beside the message: for the spinner, and for a time up to `9999 s`.
+const OTHER_COLUMNS: usize = 10;
 
-/// The state of a task, as its user sees it.
+/// The state of a task, as the user sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum State {
     /// The client requests the list of models, or connects.
     Connecting,
-    /// Bytes of the request that were sent, of all.
+    /// The request is being sent: the bytes sent so far, and all bytes.
     Uploading(u64, u64),
-    /// The server could not take the request; it is sent again after this time.
+    /// The server could not accept the request; it is sent again after this time.
     Waiting(Duration),
     /// The task is queued.
     Queued,
@@ -61,7 +61,7 @@ impl State {
     }
 }
 
-/// The display. Other code may write to the terminal only after [`Progress::make_way`].
+/// The display of the progress. Other code may write to the terminal only after [`Progress::hide`].
 #[derive(Debug)]
 pub(super) struct Progress {
     kind: Kind,
@@ -87,14 +87,14 @@ impl Progress {
     }
 
     /// Returns true if progress is shown.
-    pub(super) fn is_seen(&self) -> bool {
+    pub(super) fn is_shown(&self) -> bool {
         !matches!(self.kind, Kind::Silent)
     }
 
     /// Shows the state of the task.
     pub(super) fn show(&self, state: State) {
         if matches!((&self.kind, state), (Kind::Lines, State::Connecting | State::Waiting(_))) {
-            // A note has already reported this.
+            // A line of its own has already reported this.
             return;
         }
         let changed = self.shown.replace(Some(state.name())) != Some(state.name());
@@ -117,7 +117,7 @@ impl Progress {
 
     /// Writes a permanent line, unless progress is hidden.
     pub(super) fn note(&self, line: impl Display) {
-        if self.is_seen() {
+        if self.is_shown() {
             self.say(line);
         }
     }
@@ -136,7 +136,7 @@ impl Progress {
     }
 
     /// Removes the changing line, because other text is written to the terminal.
-    pub(super) fn make_way(&self) {
+    pub(super) fn hide(&self) {
         if let Kind::Line(bar) = &self.kind
             && !bar.is_finished()
         {
@@ -145,7 +145,7 @@ impl Progress {
     }
 
     /// Shows the changing line again.
-    pub(super) fn come_back(&self) {
+    pub(super) fn show_again(&self) {
         if let Kind::Line(bar) = &self.kind
             && bar.is_finished()
         {
@@ -160,14 +160,14 @@ pub(super) fn is_terminal() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
-/// Returns the columns that are left for the message, besides the time.
+/// Returns the number of columns for the message.
 fn columns() -> usize {
     let all = tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
-    if all == 0 { usize::MAX } else { usize::from(all).saturating_sub(BESIDE) }
+    if all == 0 { usize::MAX } else { usize::from(all).saturating_sub(OTHER_COLUMNS) }
 }
 
-/// Returns as much of the message as fits the columns: a line that wraps could no longer change. The start matters
-/// most.
+/// Returns as much of the message as fits the columns, because a line that wraps cannot be changed. The end is left out
+/// first: the start matters most.
 fn shortened(message: &str, columns: usize) -> &str {
     let mut shown = message;
     while shown.len() > columns

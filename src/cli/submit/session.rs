@@ -1,4 +1,4 @@
-//! One task on the command line: how it is sent, followed and cancelled, and what the user is told about it.
+//! One task on the command line: how it is sent, read and cancelled, and what is reported to the user.
 
 use std::cell::Cell;
 use std::io;
@@ -7,70 +7,70 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use super::answer_output::AnswerOutput;
 use super::calls::{self, GivenUp};
 use super::format::{time, word};
-use super::paper::Paper;
 use super::progress::{Progress, State};
 use crate::cli::interrupts::{Interrupt, Interrupts};
 use crate::cli::output;
-use crate::client::{Audio, Problem, Question, Sent, Server, Status, Task};
+use crate::client::{AudioInput, CallError, Server, Status, SubmitOptions, Task, UploadProgress};
 
-/// How long the command waits after Ctrl-C for the task's id and its cancellation.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long the command waits after Ctrl-C for the task's id, and for its cancellation.
+pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// It succeeded.
+pub(super) enum CommandEnd {
+    /// The command succeeded.
     Completed,
-    /// An error ended it. The error was shown.
+    /// An error ended the command. The error was shown.
     Failed,
-    /// The command line left a question open. The question was shown.
+    /// The command line is incomplete. What it lacks was shown.
     Unclear,
-    /// A signal ended it.
+    /// A signal ended the command.
     Interrupted(Interrupt),
     /// Standard output has no reader any more.
-    Unread,
+    OutputClosed,
 }
 
-/// The role of this process in the task: only the owner cancels it when it exits.
+/// The role of this process in the task. Only the submitter cancels the task when it exits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// The process that submitted it.
-    Owner,
-    /// A process that only joined.
-    Guest,
+pub(super) enum TaskRole {
+    /// The process that submitted the task.
+    Submitter,
+    /// A process that only reads the task's stream.
+    Reader,
 }
 
-/// What one task needs.
+/// The state of a command that submits, reads or cancels one task.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) server: &'a Server,
     pub(super) progress: &'a Progress,
-    pub(super) paper: Paper<'a>,
+    pub(super) output: AnswerOutput<'a>,
     pub(super) interrupts: Interrupts,
     /// True if the task's JSON is shown instead of its text.
     pub(super) json: bool,
-    /// True if reasoning is shown, if there is any.
+    /// True if the model's reasoning is shown.
     pub(super) reasoning: bool,
-    pub(super) role: Role,
+    pub(super) role: TaskRole,
     /// The options that lead to the same server, for lines that the user can type.
     pub(super) options: String,
     pub(super) started: Instant,
 }
 
 impl Session<'_> {
-    /// Submits a task, and follows it until it ends; with `detached` only until it is accepted. If the question names
-    /// no model, the only available one is used; `typed` is the command line without the model. `piped` is the line for
-    /// audio that only this machine's network can reach.
+    /// Submits a task, and reads it until it ends; with `detached`, only until it is accepted. If the options name no
+    /// model, the only available one is used. Messages repeat `command_line`, which has no model, and `piped_command`,
+    /// which is for audio that only this machine's network can reach.
     pub(super) async fn submit(
         mut self,
-        audio: Audio,
-        typed: &str,
-        piped: Option<&str>,
-        mut question: Question,
+        audio: AudioInput,
+        command_line: &str,
+        piped_command: Option<&str>,
+        mut question: SubmitOptions,
         detached: bool,
-    ) -> Ending {
+    ) -> CommandEnd {
         let models = match self.models().await {
             Ok(models) => models,
             Err(ending) => return ending,
@@ -78,18 +78,18 @@ impl Session<'_> {
         if question.model.is_empty() {
             question.model = match models.as_slice() {
                 [only] => only.clone(),
-                models => return self.ask_for_model(models, typed),
+                models => return self.ask_for_model(models, command_line),
             };
         }
-        let body = match question.about(audio) {
+        let body = match question.body_with(audio) {
             Ok(body) => body,
             Err(err) => {
-                self.progress.make_way();
+                self.progress.hide();
                 self.complain(&err.to_string());
-                return Ending::Unclear;
+                return CommandEnd::Unclear;
             }
         };
-        let task = match self.send(body, &models, piped).await {
+        let task = match self.send(body, &models, piped_command).await {
             Ok(task) => task,
             Err(ending) => return ending,
         };
@@ -102,8 +102,8 @@ impl Session<'_> {
             let ending = self.printed(line).await;
             match ending {
                 // The id is always shown: no other process has it.
-                Ending::Failed => self.say_resume(&task.id, 0),
-                Ending::Unread => self.cancel_unread(&task.id).await,
+                CommandEnd::Failed => self.say_resume(&task.id, 0),
+                CommandEnd::OutputClosed => self.cancel_unread(&task.id).await,
                 _ => {}
             }
             return ending;
@@ -112,31 +112,36 @@ impl Session<'_> {
         self.follow(&task, 0).await
     }
 
-    /// Follows a task from the chunk with this number on.
-    pub(super) async fn resume(mut self, id: &str, offset: u64) -> Ending {
+    /// Reads a task from the chunk with this number on.
+    pub(super) async fn resume(mut self, id: &str, offset: u64) -> CommandEnd {
         self.progress.show(State::Connecting);
         match self.interrupts.unless(self.server.task(id)).await {
             Ok(Ok(task)) => self.follow(&task, offset).await,
             Ok(Err(problem)) => self.refused(&problem).await,
-            Err(interrupt) => Ending::Interrupted(interrupt),
+            Err(interrupt) => CommandEnd::Interrupted(interrupt),
         }
     }
 
     /// Cancels a task.
-    pub(super) async fn cancel(mut self, id: &str) -> Ending {
+    pub(super) async fn cancel(mut self, id: &str) -> CommandEnd {
         match self.interrupts.unless(self.server.cancel(id)).await {
             Ok(Ok(task)) => {
                 self.say_cancelled(&task);
-                if self.json { self.printed(&task.json).await } else { Ending::Completed }
+                if self.json { self.printed(&task.json).await } else { CommandEnd::Completed }
             }
             Ok(Err(problem)) => self.refused(&problem).await,
-            Err(interrupt) => Ending::Interrupted(interrupt),
+            Err(interrupt) => CommandEnd::Interrupted(interrupt),
         }
     }
 
-    /// Sends a submit until it is accepted; `models` are those that the key may use.
-    async fn send(&mut self, body: Bytes, models: &[String], piped: Option<&str>) -> Result<Task, Ending> {
-        let (sent, wanted) = (Sent::default(), Cell::new(true));
+    /// Sends a submit until the server accepts it. `models` are the models that the key may use.
+    async fn send(
+        &mut self,
+        body: Bytes,
+        models: &[String],
+        piped_command: Option<&str>,
+    ) -> Result<Task, CommandEnd> {
+        let (sent, wanted) = (UploadProgress::default(), Cell::new(true));
         let (server, progress) = (self.server, self.progress);
         let sending = calls::send(server, progress, body, &sent, &wanted);
         tokio::pin!(sending);
@@ -147,100 +152,101 @@ impl Session<'_> {
                 if matches!(given_up.problem.code(), Some("no_available_model" | "model_not_allowed")) {
                     self.say_models(models);
                 }
-                if let (Some("invalid_audio_url"), Some(piped)) = (given_up.problem.code(), piped) {
+                if let (Some("invalid_audio_url"), Some(piped_command)) =
+                    (given_up.problem.code(), piped_command)
+                {
                     self.say(&format!(
-                        "Servers fetch from public hosts only. Send the audio from here instead:\n  {piped}"
+                        "Servers fetch from public hosts only. Send the audio from here instead:\n  {piped_command}"
                     ));
                 }
-                if sent.may_be_taken() {
-                    self.say_doubt();
+                if sent.may_be_accepted() {
+                    self.say_may_be_accepted();
                 }
                 return Err(ending);
             }
             Err(interrupt) => interrupt,
         };
-        if sent.may_be_taken() {
-            // There may be a task already, whose id is not known yet.
+        if sent.may_be_accepted() {
+            // The server may have created a task. Its id is not known yet.
             wanted.set(false);
-            self.say(
-                "interrupted; waiting for the task's id, to cancel it (interrupt again to exit at once)",
-            );
-            if let Ok(Ok(Ok(task))) = self.interrupts.unless(timeout(LAST_WORDS, sending)).await {
-                return Err(self.leave(&task.id, interrupt).await);
+            self.say("interrupted; waiting for the task's id to cancel it (interrupt again to exit at once)");
+            if let Ok(Ok(Ok(task))) = self.interrupts.unless(timeout(CANCEL_TIMEOUT, sending)).await {
+                return Err(self.cancel_and_exit(&task.id, interrupt).await);
             }
         }
-        if sent.may_be_taken() {
-            self.say_doubt();
+        if sent.may_be_accepted() {
+            self.say_may_be_accepted();
         } else {
             self.say("interrupted; nothing was submitted");
         }
-        Err(Ending::Interrupted(interrupt))
+        Err(CommandEnd::Interrupted(interrupt))
     }
 
     /// Reports a call that failed.
-    pub(super) async fn refused(&mut self, problem: &Problem) -> Ending {
-        let told = super::explained(problem, self.server.url());
-        self.tell(problem, &told).await
+    pub(super) async fn refused(&mut self, problem: &CallError) -> CommandEnd {
+        let message = super::explained(problem, self.server.url());
+        self.report(problem, &message).await
     }
 
-    /// Reports a call that was given up after some tries.
-    pub(super) async fn given_up(&mut self, GivenUp { problem, tried }: &GivenUp) -> Ending {
-        let told = super::explained(problem, self.server.url());
+    /// Reports a call that has failed and is not repeated any more.
+    pub(super) async fn given_up(&mut self, GivenUp { problem, tried }: &GivenUp) -> CommandEnd {
+        let message = super::explained(problem, self.server.url());
         match tried {
-            Some(tried) => self.tell(problem, &format!("{told}; gave up after {}", time(*tried))).await,
-            None => self.tell(problem, &told).await,
+            Some(tried) => self.report(problem, &format!("{message}; gave up after {}", time(*tried))).await,
+            None => self.report(problem, &message).await,
         }
     }
 
-    async fn tell(&mut self, problem: &Problem, told: &str) -> Ending {
-        self.progress.make_way();
-        self.complain(told);
-        if let Problem::Refused(refusal) = problem
+    async fn report(&mut self, problem: &CallError, message: &str) -> CommandEnd {
+        self.progress.hide();
+        self.complain(message);
+        if let CallError::Refused(refusal) = problem
             && self.json
         {
-            let _ = self.paper.line(&refusal.json).await;
+            let _ = self.output.line(&refusal.json).await;
         }
-        Ending::Failed
+        CommandEnd::Failed
     }
 
-    /// Cancels a task whose reader has seen enough, as with `| head`. Nothing is printed; cancelling saves the cost.
+    /// Cancels a task after the reader of standard output has exited, as with `| head`. Nothing is printed; cancelling
+    /// saves the cost.
     pub(super) async fn cancel_unread(&mut self, id: &str) {
-        let cancelling = timeout(LAST_WORDS, self.server.cancel(id));
+        let cancelling = timeout(CANCEL_TIMEOUT, self.server.cancel(id));
         let _ = self.interrupts.unless(cancelling).await;
     }
 
     /// Cancels the task before the command exits.
-    pub(super) async fn leave(&mut self, id: &str, interrupt: Interrupt) -> Ending {
-        self.progress.make_way();
+    pub(super) async fn cancel_and_exit(&mut self, id: &str, interrupt: Interrupt) -> CommandEnd {
+        self.progress.hide();
         self.say(&format!("cancelling {id} (interrupt again to exit at once)"));
-        let cancelling = timeout(LAST_WORDS, self.server.cancel(id));
+        let cancelling = timeout(CANCEL_TIMEOUT, self.server.cancel(id));
         match self.interrupts.unless(cancelling).await {
             Ok(Ok(Ok(task))) => {
                 self.say_cancelled(&task);
                 if self.json {
-                    let _ = timeout(LAST_WORDS, self.paper.line(&task.json)).await;
+                    let _ = timeout(CANCEL_TIMEOUT, self.output.line(&task.json)).await;
                 }
             }
             Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
-                self.say("the task could not be cancelled, and may go on");
+                self.say("the task could not be cancelled, and may still be running");
                 self.say_resume(id, 0);
             }
         }
-        Ending::Interrupted(interrupt)
+        CommandEnd::Interrupted(interrupt)
     }
 
     fn say_cancelled(&self, task: &Task) {
         match (&task.error, task.status) {
             (Some(error), _) if error.code == "task_cancelled" => self.say("cancelled"),
-            (_, Status::Completed) => self.say("the task had completed before"),
-            (_, Status::Failed) => self.say("the task had failed before"),
+            (_, Status::Completed) => self.say("the task had already completed"),
+            (_, Status::Failed) => self.say("the task had already failed"),
             (_, Status::Pending | Status::Processing) => self.say("the task is being cancelled"),
         }
     }
 
-    fn say_doubt(&self) {
+    fn say_may_be_accepted(&self) {
         let url = self.server.url();
-        self.say(&format!("the server may have accepted a task: look under Tasks at {url}/"));
+        self.say(&format!("the server may have accepted the task; look for it under Tasks at {url}/"));
     }
 
     /// Prints the command that continues reading.
@@ -250,26 +256,26 @@ impl Session<'_> {
     }
 
     /// Prints the only line of the command's output.
-    async fn printed(&mut self, line: &str) -> Ending {
-        self.progress.make_way();
-        match self.paper.line(line).await {
-            Ok(()) => Ending::Completed,
-            Err(err) if self.paper.has_lost_its_reader(&err) => Ending::Unread,
+    async fn printed(&mut self, line: &str) -> CommandEnd {
+        self.progress.hide();
+        match self.output.line(line).await {
+            Ok(()) => CommandEnd::Completed,
+            Err(err) if self.output.is_reader_gone(&err) => CommandEnd::OutputClosed,
             Err(err) => {
                 self.unwritten(&err);
-                Ending::Failed
+                CommandEnd::Failed
             }
         }
     }
 
     /// Reports why standard output could not be written to.
     pub(super) fn unwritten(&self, err: &io::Error) {
-        self.complain(&format!("standard output: {err}"));
+        self.complain(&format!("standard output cannot be written to: {err}"));
     }
 
     pub(super) fn note(&mut self, line: &str) {
-        if self.progress.is_seen() {
-            self.paper.make_room();
+        if self.progress.is_shown() {
+            self.output.end_lines();
             self.progress.note(line);
         }
     }

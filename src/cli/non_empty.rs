@@ -1,4 +1,4 @@
-//! Options that take a text: an empty value most often comes from a variable that is not set.
+//! Options that take a text and refuse an empty one, which most often comes from a variable that is not set.
 
 /// Reads a text that is not empty.
 pub(super) fn text(text: &str) -> Result<String, &'static str> {

@@ -1,4 +1,4 @@
-//! Follows a task's stream to its end, over as many connections as needed, without lost or repeated chunks.
+//! Reads a task's stream to its end, over as many connections as needed, without lost or repeated chunks.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
-use super::patience::Patience;
-use super::problem::Problem;
+use super::backoff::Backoff;
+use super::call_error::CallError;
 use super::replies::{Chunk, ErrorBody, TaskError};
 use super::server::{Server, StreamBody};
 use crate::deadline::timeout;
@@ -15,45 +15,47 @@ use crate::wire::event_stream::{EventStreamDecoder, Piece};
 
 /// Largest event that is accepted, in bytes.
 const MAX_EVENT_BYTES: usize = 64 << 20;
-/// Longest silence of a connection. A server sends a keep-alive at least every 15 s, so a silent one is unreachable.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Longest silence of a connection. A server sends a keep-alive at least every 15 s, so a longer silence means that the
+/// connection is lost.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a lost stream is retried while no connection lasts and no chunk arrives.
-const BOUND: Duration = Duration::from_secs(300);
+const RETRY_LIMIT: Duration = Duration::from_secs(300);
 
-/// An event of a task, as its follower sees it.
+/// An event of the reading of a task's stream.
 #[derive(Debug)]
-pub enum Heard {
+pub enum StreamEvent {
     /// The next chunk.
     Chunk(Chunk),
-    /// The connection is lost, and will be opened again after this pause.
-    Lost(Problem, Duration),
+    /// The connection is lost. It is opened again after this pause.
+    Lost(CallError, Duration),
     /// A lost connection is open again.
-    Back,
-    /// The stream is not available: it never existed, or is no longer kept. The task can be requested instead.
+    Resumed,
+    /// The task has no stream: it was submitted without one, or its chunks are no longer stored. The whole task can be
+    /// requested.
     NoStream,
-    /// The task ended before the requested chunk. The task can be requested for its outcome.
-    Ended,
+    /// The task ended before the requested chunk. The whole task can be requested.
+    EndedBefore,
     /// The task has completed.
-    Done,
+    Completed,
     /// The task has failed.
     Failed(TaskError),
 }
 
 /// A reader of one task's stream.
 #[derive(Debug)]
-pub struct Following<'a> {
+pub struct StreamReader<'a> {
     server: &'a Server,
     task: &'a str,
     /// The number of the next chunk. Chunks are numbered without gaps, so they are counted.
     next: u64,
     connection: Connection,
-    patience: Patience,
+    backoff: Backoff,
 }
 
 enum Connection {
-    /// No connection; the pause before the next one.
+    /// There is no connection. The next one is opened after this pause.
     Lost(Duration),
-    /// An open connection, since this time.
+    /// The connection is open since this time.
     Open { since: Instant, body: StreamBody, decoder: Box<EventStreamDecoder>, found: VecDeque<Piece> },
 }
 
@@ -66,12 +68,12 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-impl<'a> Following<'a> {
+impl<'a> StreamReader<'a> {
     /// Creates a reader that begins with this chunk.
     #[must_use]
     pub fn new(server: &'a Server, task: &'a str, from: u64) -> Self {
-        let (connection, patience) = (Connection::Lost(Duration::ZERO), Patience::of(BOUND));
-        Self { server, task, next: from, connection, patience }
+        let (connection, backoff) = (Connection::Lost(Duration::ZERO), Backoff::of(RETRY_LIMIT));
+        Self { server, task, next: from, connection, backoff }
     }
 
     /// Returns the number of the next chunk, where another reader would continue.
@@ -84,14 +86,14 @@ impl<'a> Following<'a> {
     ///
     /// # Errors
     /// When no event will follow: the server refuses the request, or was unreachable for too long.
-    pub async fn hear(&mut self) -> Result<Heard, Problem> {
+    pub async fn next_event(&mut self) -> Result<StreamEvent, CallError> {
         loop {
             match &mut self.connection {
                 Connection::Lost(pause) => {
                     sleep(*pause).await;
                     let again = !pause.is_zero();
                     match self.server.stream(self.task, self.next).await {
-                        Ok(None) => return Ok(Heard::Ended),
+                        Ok(None) => return Ok(StreamEvent::EndedBefore),
                         Ok(Some(body)) => {
                             let decoder = Box::new(EventStreamDecoder::new(MAX_EVENT_BYTES));
                             self.connection = Connection::Open {
@@ -101,13 +103,13 @@ impl<'a> Following<'a> {
                                 found: VecDeque::new(),
                             };
                             if again {
-                                return Ok(Heard::Back);
+                                return Ok(StreamEvent::Resumed);
                             }
                         }
                         Err(problem)
                             if matches!(problem.code(), Some("stream_expired" | "stream_not_enabled")) =>
                         {
-                            return Ok(Heard::NoStream);
+                            return Ok(StreamEvent::NoStream);
                         }
                         Err(problem) => return self.lost(problem),
                     }
@@ -119,44 +121,47 @@ impl<'a> Following<'a> {
                         }
                         continue;
                     }
-                    let cut = match timeout(SILENCE, body.next()).await {
+                    let cut = match timeout(SILENCE_TIMEOUT, body.next()).await {
                         Ok(Some(Ok(bytes))) => {
-                            self.patience.put_off(*since);
+                            self.backoff.extend_if_lasting(*since);
                             let mut pieces = Vec::new();
                             let fed = decoder.feed(&bytes, &mut pieces);
                             found.extend(pieces);
-                            fed.map_err(|err| Problem::Strange(err.to_string()))?;
+                            fed.map_err(|err| CallError::NotHearken(err.to_string()))?;
                             continue;
                         }
-                        // A stream that ends without an end event was cut. A half-received event is read again.
+                        // A stream that ends without a last event was cut off. A half-received event is requested again.
                         Ok(Some(Err(_)) | None) => "the connection broke".to_owned(),
-                        Err(_) => format!("nothing was received for {} s", SILENCE.as_secs()),
+                        Err(_) => format!("nothing was received for {} s", SILENCE_TIMEOUT.as_secs()),
                     };
-                    return self.lost(Problem::Cut(cut));
+                    return self.lost(CallError::Disconnected(cut));
                 }
             }
         }
     }
 
-    fn lost(&mut self, problem: Problem) -> Result<Heard, Problem> {
-        let pause = if problem.may_pass() { self.patience.pause(problem.retry_after()) } else { None };
+    fn lost(&mut self, problem: CallError) -> Result<StreamEvent, CallError> {
+        let pause =
+            if problem.may_succeed_later() { self.backoff.pause(problem.retry_after()) } else { None };
         let Some(pause) = pause else { return Err(problem) };
         self.connection = Connection::Lost(pause);
-        Ok(Heard::Lost(problem, pause))
+        Ok(StreamEvent::Lost(problem, pause))
     }
 
-    fn read(&mut self, piece: Piece) -> Result<Option<Heard>, Problem> {
+    fn read(&mut self, piece: Piece) -> Result<Option<StreamEvent>, CallError> {
         let Piece::Event { name, data } = piece else { return Ok(None) };
-        let strange = |_| Problem::Strange(format!("it sends {name:?} events that are not hearken's"));
+        let strange = |_| CallError::NotHearken(format!("it sends {name:?} events that are not hearken's"));
         Ok(match name.as_str() {
             "chunk" => {
                 let chunk = serde_json::from_str(&data).map_err(strange)?;
                 self.next += 1;
-                self.patience.renew();
-                Some(Heard::Chunk(chunk))
+                self.backoff.reset();
+                Some(StreamEvent::Chunk(chunk))
             }
-            "done" => Some(Heard::Done),
-            "error" => Some(Heard::Failed(serde_json::from_str::<ErrorBody>(&data).map_err(strange)?.error)),
+            "done" => Some(StreamEvent::Completed),
+            "error" => {
+                Some(StreamEvent::Failed(serde_json::from_str::<ErrorBody>(&data).map_err(strange)?.error))
+            }
             // A newer server may send events that this version does not know.
             _ => None,
         })

@@ -1,4 +1,4 @@
-//! The figures of an answer: how much has come, and how fast.
+//! The figures of an answer: how much text was received, and how fast.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ const SHORTEST: f64 = 0.5;
 
 /// The figures of one answer.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct AnswerFigures {
     chunks: u64,
     characters: u64,
     bytes: usize,
@@ -22,7 +22,7 @@ pub(super) struct Tally {
     usage: Option<Usage>,
 }
 
-impl Tally {
+impl AnswerFigures {
     /// Counts a chunk.
     pub(super) fn add(&mut self, chunk: &Chunk) {
         self.chunks += 1;
@@ -36,7 +36,7 @@ impl Tally {
         }
     }
 
-    /// Counts an answer that came as a whole.
+    /// Counts an answer that was received as a whole.
     pub(super) fn whole(&mut self, completion: &Completion) {
         self.characters = completion.content().chars().count() as u64;
         self.reason = completion.finish_reason();

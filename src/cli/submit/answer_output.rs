@@ -14,13 +14,13 @@ use crate::cli::terminal::{harmless, harmless_json};
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
-/// How often the readers of standard output are checked while nothing is written, because only a write would fail.
-const LOOK: Duration = Duration::from_millis(500);
+/// Interval of the checks whether standard output still has a reader. Without them, only a write would reveal it.
+const READER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The output of one answer.
 #[derive(Debug)]
-pub(super) struct Paper<'a> {
-    /// Written to on another thread: a reader that does not read must not delay signals.
+pub(super) struct AnswerOutput<'a> {
+    /// Standard output. Another thread writes to it, so that a reader that does not read delays no signal.
     out: Stdout,
     progress: &'a Progress,
     to_terminal: bool,
@@ -28,7 +28,7 @@ pub(super) struct Paper<'a> {
     /// True if text and progress share a screen.
     shared: bool,
     dims: bool,
-    /// Where the text ends: the cursor may be behind an unfinished line of it. The same for the reasoning.
+    /// Whether the text has an unfinished line. The same for the reasoning.
     text: Line,
     reasoning: Line,
 }
@@ -49,7 +49,7 @@ impl Line {
     }
 }
 
-impl<'a> Paper<'a> {
+impl<'a> AnswerOutput<'a> {
     pub(super) fn new(progress: &'a Progress) -> Self {
         let to_terminal = io::stdout().is_terminal();
         let errors_to_terminal = io::stderr().is_terminal();
@@ -68,7 +68,7 @@ impl<'a> Paper<'a> {
 
     /// Returns true if this error of standard output means that its reader has exited. For other errors, such as a full
     /// disk, the task need not be cancelled.
-    pub(super) fn has_lost_its_reader(&self, err: &io::Error) -> bool {
+    pub(super) fn is_reader_gone(&self, err: &io::Error) -> bool {
         // A terminal that cannot be written to has been closed.
         self.to_terminal || err.kind() == io::ErrorKind::BrokenPipe
     }
@@ -83,9 +83,9 @@ impl<'a> Paper<'a> {
         }
         self.end_reasoning();
         if self.shared {
-            self.progress.make_way();
+            self.progress.hide();
         } else {
-            self.progress.come_back();
+            self.progress.show_again();
         }
         self.text = self.text.behind(text);
         if self.to_terminal {
@@ -100,7 +100,7 @@ impl<'a> Paper<'a> {
         if text.is_empty() {
             return;
         }
-        self.progress.make_way();
+        self.progress.hide();
         self.reasoning = self.reasoning.behind(text);
         let mut errors = io::stderr();
         // An error is ignored: only the answer matters.
@@ -123,7 +123,7 @@ impl<'a> Paper<'a> {
     }
 
     /// Ends unfinished lines, so that standard error continues on a new line.
-    pub(super) fn make_room(&mut self) {
+    pub(super) fn end_lines(&mut self) {
         self.end_reasoning();
         if self.shared && self.text == Line::Begun {
             self.text = Line::Fresh;
@@ -134,7 +134,7 @@ impl<'a> Paper<'a> {
     /// Ends the last line of the text.
     ///
     /// # Errors
-    /// As [`Paper::text`].
+    /// As [`AnswerOutput::text`].
     pub(super) async fn end(&mut self) -> io::Result<()> {
         self.end_reasoning();
         if self.text == Line::Begun {
@@ -147,20 +147,20 @@ impl<'a> Paper<'a> {
     /// Writes one line: an id, or JSON.
     ///
     /// # Errors
-    /// As [`Paper::text`].
+    /// As [`AnswerOutput::text`].
     pub(super) async fn line(&mut self, line: &str) -> io::Result<()> {
         self.end_reasoning();
         if self.shared {
-            self.progress.make_way();
+            self.progress.hide();
         }
         let line = if self.to_terminal { harmless_json(line) } else { line.to_owned() };
         self.write(format!("{line}\n").as_bytes()).await
     }
 
     /// Returns once standard output has no reader any more.
-    pub(super) async fn deserted(&self) {
-        while !is_deserted() {
-            sleep(LOOK).await;
+    pub(super) async fn reader_exit(&self) {
+        while !has_no_reader() {
+            sleep(READER_CHECK_INTERVAL).await;
         }
     }
 
@@ -171,10 +171,10 @@ impl<'a> Paper<'a> {
 }
 
 /// Returns true if every reader of standard output has exited.
-fn is_deserted() -> bool {
+fn has_no_reader() -> bool {
     let out = io::stdout();
-    // No event is requested: poll always reports errors and hang-ups.
+    // No event is requested, because `poll` always reports errors and hang-ups.
     let mut polled = PollFd::new(&out, PollFlags::empty());
-    let told = poll(slice::from_mut(&mut polled), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-    told.is_ok() && polled.revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    let message = poll(slice::from_mut(&mut polled), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    message.is_ok() && polled.revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }

@@ -15,9 +15,9 @@ mod reference;
 mod reply;
 mod request_log;
 mod request_trace;
+mod static_content;
 mod stream;
 mod tasks;
-mod unchanging;
 mod unknown_callers;
 mod upload_limits;
 mod wrong_keys;
@@ -30,9 +30,9 @@ use openapi as describe;
 use reply::method_not_allowed;
 
 use crate::wire::path;
-pub use metrics::{Metrics as ServedMetrics, Reader as MetricsReader};
+pub use metrics::{MetricsRequest, ServedMetrics};
 pub use models::ServingSince;
-pub use openapi::Published;
+pub use openapi::OpenApiDocument;
 pub use payload_memory::PayloadMemory;
 pub use reading::SubmitSettings;
 pub use reference::Reference;
@@ -45,14 +45,14 @@ pub use wrong_keys::{CloseConnection, WrongKeys};
 /// A path, its handlers, and its description in the OpenAPI document.
 struct Endpoint {
     path: &'static str,
-    /// The methods that it takes, as the `Allow` header lists them.
+    /// The methods that the path supports, as the `Allow` header lists them.
     allow: &'static str,
     route: fn() -> Route,
     /// `None` for a file that a page loads, because clients do not call it.
     description: Option<fn() -> PathItem>,
 }
 
-/// All paths. Any other is answered by [`reply::not_found`].
+/// All paths. [`reply::not_found`] answers requests for other paths.
 const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/v1/llm/generations",

@@ -2,7 +2,8 @@
 //!
 //! A client submits audio with a prompt and gets a task at once. The task is an actor (`actors::task`). It calls an
 //! [`upstream`], turns the answer into OpenAI's chunks and appends them to a [log](task::ChunkLog). Any number of
-//! subscribers read that log, each from its own position. A later query gets the whole ChatCompletion from the [`store`].
+//! subscribers read that log, each from its own position. A later query gets the whole ChatCompletion from the
+//! [`store`].
 //!
 //! The documents in `docs/` tell users how to run hearken, and `docs/concepts.md` has a picture of its parts. This page
 //! tells developers how hearken is built. A module of the crate is called a room. A commit that changes something
@@ -50,35 +51,25 @@
 //! exports. The exception is `wire`: other rooms use its modules, one for each external format.
 //!
 //! ```text
-//! error ->
-//! panics ->
-//! pattern ->
-//! random ->
-//! secret ->
-//! setting -> secret, environment
-//! deadline -> clock
-//! wire -> error
-//! audio -> error, panics
-//! inspect -> panics, audio
-//! keys -> error, pattern, random, secret, setting
-//! memory -> error, secret, setting, deadline
-//! metrics -> error, clock, disk
-//! logging -> panics, setting, clock, stderr
-//! task -> error, random, secret, wire, audio, clock
-//! net -> deadline, audio, actix_http, actix_rt, actix_tls, actix_web, awc, rustls, tokio_rustls, sockets
-//! upstream -> error, random, secret, setting, deadline, wire, audio, inspect, task, net, actix_rt, actix_web, awc, clock
-//! channel -> error, pattern, secret, setting, wire, audio, metrics, task, upstream
-//! trace -> secret, setting, deadline, wire, task, net, upstream, actix_rt, awc, clock
-//! store -> error, secret, setting, audio, keys, metrics, task, actix_rt, rusqlite, tempfile, clock, disk
-//! fetch -> error, setting, deadline, audio, net, store, actix_rt, actix_web, awc
-//! actors -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, upstream, channel, trace, store, fetch, actix, actix_rt, clock
-//! fanout -> setting, deadline, wire, keys, metrics, task, actix_rt, mio, clock, sockets
-//! api -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, net, channel, trace, actors, fanout, actix_web, actix_web_lab, clock
-//! config -> setting, keys, memory, logging, upstream, channel, trace, store, fetch, actors, fanout, api, disk
-//! server -> deadline, keys, memory, metrics, logging, task, channel, trace, store, fetch, actors, fanout, api, config, actix, actix_http, actix_rt, actix_server, actix_service, actix_web, actix_web_lab, h2, rustls, socket2, tokio_rustls, arbiters, clock, disk, sockets
-//! client -> secret, setting, deadline, wire, audio, net, actix_tls, awc, rustls, tempfile, clock, disk, environment
-//! fake_upstream -> actix, actix_multipart, actix_web, clock, sockets
-//! cli -> random, secret, wire, keys, logging, task, upstream, channel, store, fetch, config, server, client, fake_upstream, actix_rt, clock, disk, environment, stderr
+//! error -> panics -> pattern -> random -> secret -> setting -> secret, environment deadline -> clock wire -> error
+//! audio -> error, panics inspect -> panics, audio keys -> error, pattern, random, secret, setting memory -> error,
+//! secret, setting, deadline metrics -> error, clock, disk logging -> panics, setting, clock, stderr task -> error,
+//! random, secret, wire, audio, clock net -> deadline, audio, actix_http, actix_rt, actix_tls, actix_web, awc, rustls,
+//! tokio_rustls, sockets upstream -> error, random, secret, setting, deadline, wire, audio, inspect, task, net,
+//! actix_rt, actix_web, awc, clock channel -> error, pattern, secret, setting, wire, audio, metrics, task, upstream
+//! trace -> secret, setting, deadline, wire, task, net, upstream, actix_rt, awc, clock store -> error, secret, setting,
+//! audio, keys, metrics, task, actix_rt, rusqlite, tempfile, clock, disk fetch -> error, setting, deadline, audio, net,
+//! store, actix_rt, actix_web, awc actors -> error, random, secret, setting, deadline, wire, audio, keys, memory,
+//! metrics, task, upstream, channel, trace, store, fetch, actix, actix_rt, clock fanout -> setting, deadline, wire,
+//! keys, metrics, task, actix_rt, mio, clock, sockets api -> error, random, secret, setting, deadline, wire, audio,
+//! keys, memory, metrics, task, net, channel, trace, actors, fanout, actix_web, actix_web_lab, clock config -> setting,
+//! keys, memory, logging, upstream, channel, trace, store, fetch, actors, fanout, api, disk server -> deadline, keys,
+//! memory, metrics, logging, task, channel, trace, store, fetch, actors, fanout, api, config, actix, actix_http,
+//! actix_rt, actix_server, actix_service, actix_web, actix_web_lab, h2, rustls, socket2, tokio_rustls, arbiters, clock,
+//! disk, sockets client -> secret, setting, deadline, wire, audio, net, actix_tls, awc, rustls, tempfile, clock, disk,
+//! environment fake_upstream -> actix, actix_multipart, actix_web, clock, sockets cli -> random, secret, wire, keys,
+//! logging, task, upstream, channel, store, fetch, config, server, client, fake_upstream, actix_rt, clock, disk,
+//! environment, stderr
 //! ```
 //!
 //! # The way of one task
@@ -138,8 +129,8 @@
 //!   case, unless work that cannot stop at once still has a [`Hold`](upstream::Hold) on it. The embedded channel
 //!   measures on its own threads, which are never more than its slots. The queue for a slot has at most
 //!   `limits.max_pending_tasks` tasks, plus the tasks that come from another channel.
-//! - The handlers know [`Tasks`](actors::Tasks), not addresses. Only [`actors`] knows whether an answer came from an actor
-//!   or from the store.
+//! - The handlers know [`Tasks`](actors::Tasks), not addresses. Only [`actors`] knows whether an answer came from an
+//!   actor or from the store.
 //! - If a task's actor panics, its departure message is dropped. This notifies the registry, and a successor ends the
 //!   task with `internal_error` on the same log. Other tasks are not affected. A successor that panics has no
 //!   successor.

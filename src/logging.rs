@@ -3,10 +3,10 @@
 //!
 //! Each line is put into a bounded [queue]; one thread [writes](writer) the lines. If standard error accepts nothing (a
 //! pipe that is not read) or fails (a full disk, a reader that has ended), lines are lost and the server continues. As
-//! soon as the log can be written again, it states how many lines were lost.
+//! soon as lines can be written again, a line states how many were lost.
 //!
-//! `tracing-appender` offers the same queue. But if the queue is full at the end of the process, it prints to standard
-//! output, and panics if that is closed. It also cannot write the line about lost lines.
+//! `tracing-appender` offers a similar queue. But if its queue is full at the end of the process, it prints to standard
+//! output, and panics if standard output is closed. It also cannot write the line about lost lines.
 
 mod line;
 mod queue;
@@ -83,7 +83,7 @@ fn subscribe(config: &LogConfig, queue: Queue) {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(queue)
-        // Internal errors would be printed to standard error, which may panic.
+        // `tracing` would print its internal errors to standard error, which may panic.
         .log_internal_errors(false);
     let _ = match config.format {
         LogFormat::Json => logs.json().flatten_event(true).try_init(),

@@ -4,7 +4,7 @@
 //! are two kinds of metrics. Events are counted where they happen, by atomics without waiting, once for a task, a call,
 //! a batch of chunks or a commit; never for each event of a subscriber. Gauges (running and waiting tasks, memory in
 //! use) are read from their owner when scraped ([`Now`]). Nothing is added and subtracted over time, so no gauge can
-//! drift.
+//! become wrong.
 //!
 //! Every metric is declared once, in [`ALL`].
 
@@ -32,7 +32,7 @@ pub use tasks::{Cause, NO_CHANNEL, TaskEnd, TaskMetrics};
 /// The media type of the text that [`Metrics::text`] makes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A metric that cannot be created or written: a mistake in this folder.
+/// The error of a metric that cannot be created or written. The cause is a mistake in this module.
 pub type MetricsError = prometheus::Error;
 
 /// All counters and histograms.
@@ -50,21 +50,21 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Creates all metrics at zero. Every series that an alert reads for one of these channels exists from the start.
-    /// Otherwise a first failure would be the beginning of a series, which no rate shows.
+    /// Creates all metrics at zero. Every series that an alert reads for one of these channels exists from the start,
+    /// because a rate does not show the first event of a series that begins with it.
     ///
     /// # Errors
     /// When a metric is declared incorrectly.
     pub fn new<'a>(channels: impl Iterator<Item = &'a str>) -> Result<Self, MetricsError> {
         let registry = Registry::new();
         names::BUILD.open(&registry)?.of([env!("CARGO_PKG_VERSION")]).set(1);
-        // Not read from the system, which does not report it to a process that sees only processes (ProcSubset=pid).
+        // The system does not report this time to every process: not with systemd's `ProcSubset=pid`.
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         names::STARTED.open(&registry)?.of([]).set(started.as_secs_f64());
         let store = StoreMetrics::open(&registry)?;
         let tasks = TaskMetrics::open(&registry, store.journal_failures())?;
-        tasks.expect_ends(NO_CHANNEL);
-        channels.for_each(|channel| tasks.expect(channel));
+        tasks.create_end_series(NO_CHANNEL);
+        channels.for_each(|channel| tasks.create_series(channel));
         Ok(Self {
             tasks,
             fanout: FanoutMetrics::open(&registry)?,
@@ -74,7 +74,7 @@ impl Metrics {
         })
     }
 
-    /// Returns everything in Prometheus' text format, with the gauges of `now`.
+    /// Returns all metrics in Prometheus' text format, with the gauges of `now`.
     pub fn text(&self, now: &Now) -> Result<String, MetricsError> {
         let mut families = self.registry.gather();
         families.extend(now.gather());

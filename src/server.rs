@@ -7,15 +7,16 @@ mod addresses;
 mod bind;
 mod body_end;
 mod certificate;
+mod disconnect_watch;
 mod draining;
 mod entrance;
 mod exchange;
 mod follow_keys;
 mod head_end;
 mod heads;
+mod http1_state;
 mod http2;
 mod intake;
-mod leave_watch;
 mod listener;
 mod metrics_listener;
 mod open_files;
@@ -23,7 +24,6 @@ mod reload;
 mod scrape;
 mod serving;
 mod tls;
-mod turn;
 mod unsent;
 
 use std::net::SocketAddr;
@@ -55,8 +55,8 @@ use open_files::OpenFiles;
 use scrape::Scrape;
 use tls::Tls;
 
-/// The shortest and the longest interval at which expired tasks and chunks are deleted. Until then the store hides
-/// them.
+/// The shortest and the longest interval between two deletions of expired tasks and chunks. The store hides expired
+/// ones until they are deleted.
 const SWEEPS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Why a server cannot start.
@@ -65,21 +65,21 @@ pub enum StartError {
     /// The store cannot be opened or used.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// An address cannot be listened on.
+    /// The server cannot listen on an address.
     #[error("{0}")]
     Listen(#[from] BindError),
     /// The metrics cannot be registered.
-    #[error("the metrics: {0}")]
+    #[error("the metrics cannot be registered: {0}; report this error")]
     Metrics(#[from] MetricsError),
     /// The files of the certificate cannot be used.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
-    /// The operating system refuses something.
-    #[error("{0}")]
+    /// The operating system refuses a request.
+    #[error("the operating system refused a request of hearken: {0}")]
     System(#[from] std::io::Error),
 }
 
-/// What a server has opened before it runs.
+/// The parts of a server that are open before it runs.
 #[derive(Debug)]
 pub struct Opened {
     metrics: Metrics,
@@ -94,15 +94,15 @@ impl Opened {
     }
 }
 
-/// Opens the store of a server. From then on no other process can use the data directory.
+/// Opens the store of a server. After that, no other process can use the data directory.
 pub fn open(config: &Config) -> Result<Opened, StartError> {
     let metrics = Metrics::new(config.channels.iter().map(|channel| channel.name.as_str()))?;
     let store = Store::open(&config.data_dir, config.retention, config.store, metrics.store.clone())?;
     Ok(Opened { metrics, store })
 }
 
-/// Runs a server until it receives SIGTERM or SIGINT. `started` is called with the addresses once connections are
-/// accepted; `lost_lines` gives the metrics the number of lost log lines.
+/// Runs a server until it receives SIGTERM or SIGINT. Calls `started` with the addresses once it accepts connections.
+/// `lost_lines` has the number of lost log lines, for the metrics.
 ///
 /// # Errors
 /// [`StartError`] if the server cannot start.
@@ -112,12 +112,13 @@ pub async fn run(
     lost_lines: LostLines,
     started: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), StartError> {
-    // Each subscriber needs a file descriptor: take as many as the system allows.
+    // Each subscriber needs a file descriptor, so the limit is raised as far as the system allows.
     let files = rlimit::increase_nofile_limit(u64::MAX).or_else(|err| {
-        tracing::warn!(%err, "the limit on open files cannot be raised and stays as it is");
+        tracing::warn!(%err, "the limit on open files (RLIMIT_NOFILE) cannot be raised, so it stays as it is");
         rlimit::Resource::NOFILE.get_soft()
     })?;
-    // The only provider that is compiled in. This fails if it is installed already, as at a second start in one process.
+    // This fails if the provider is already installed, as at a second start in one process. No other one is compiled
+    // in.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
     let signals = Signals::listen()?;
@@ -125,7 +126,7 @@ pub async fn run(
     let tls = match &config.tls {
         Some(files) => Some(Tls::new(reload::follow(files.clone(), hang_up)?)),
         None => {
-            reload::without(hang_up);
+            reload::without_tls(hang_up);
             None
         }
     };
@@ -159,14 +160,19 @@ pub async fn run(
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters: Vec<_> = (0..cores).map(|_| Arbiter::new().handle()).collect();
-    // Over TLS nothing is handed over: a pump would have no subscribers, but would still be measured.
+    // Connections with TLS are not handed over, so pumps would have no subscribers, and their metrics would mean
+    // nothing.
     let stream = StreamConfig { hand_over: config.stream.hand_over && config.tls.is_none(), ..config.stream };
     let fanout = Fanout::start(stream, &arbiters, metrics.fanout.clone())?;
     actix_rt::spawn(key_follower.run(fanout.clone()));
     let registry = Registry::new(settings, arbiters).start();
-    let taken_up = recover_tasks(&registry, &store, &channels, &keys.current()).await?;
-    if taken_up != RecoveryCounts::default() {
-        tracing::info!(run = taken_up.run, end = taken_up.end, "took up what an earlier run left unfinished");
+    let resumed = recover_tasks(&registry, &store, &channels, &keys.current()).await?;
+    if resumed != RecoveryCounts::default() {
+        tracing::info!(
+            run = resumed.run,
+            end = resumed.end,
+            "resumed the tasks that an earlier run left unfinished"
+        );
     }
     let responses = ResponseMemory::new(config.max_response_memory_bytes);
     let tasks = Tasks::new(registry, store.clone(), channels.clone(), responses);
@@ -212,11 +218,14 @@ pub async fn run(
 
     let mut signals = signals;
     signals.next().await;
-    tracing::info!(seconds = config.drain.as_secs(), "draining; a second signal ends at once");
+    tracing::info!(
+        seconds = config.drain.as_secs(),
+        "draining: running tasks may finish; a second signal stops the server at once"
+    );
     let drained = async {
         tasks.drain(config.drain).await;
-        draining.tell();
-        // Everything was sent. Clients that have not read it yet get a moment to do so.
+        draining.start();
+        // Everything was sent. Clients get a moment to read it.
         join!(handle.stop(true), fanout.stop(listener::STOP_TIME));
         let _ = serving.await;
         if let Some(exporter) = exporter {
@@ -225,7 +234,7 @@ pub async fn run(
     };
     tokio::select! {
         () = drained => tracing::info!(subscribers = fanout.stats().ended(), "drained"),
-        () = signals.next() => tracing::warn!("ended at once"),
+        () = signals.next() => tracing::warn!("stopped at once, after a second signal"),
     }
     Ok(())
 }
@@ -239,9 +248,11 @@ async fn sweep(store: Store, retention: Retention) {
             Ok(0) => {}
             Ok(tasks) => tracing::debug!(tasks, "expired tasks deleted"),
             Err(StoreError::Stopped) => return,
-            // The store's health check logs this once for the operator.
+            // The store's health check logs these errors once.
             Err(StoreError::Full(_) | StoreError::Unavailable(_)) => {}
-            Err(err) => tracing::error!(%err, "expired tasks cannot be deleted"),
+            Err(err) => {
+                tracing::error!(%err, "expired tasks could not be deleted; the server will try again")
+            }
         }
     }
 }

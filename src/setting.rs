@@ -2,8 +2,8 @@
 //! share, checks their values, and reports what is wrong with a value and for which key.
 //!
 //! The keys of a module are a struct that implements [`Keys`]; all of its fields are optional. The module checks them
-//! with a [`Section`] and makes its settings from them. A mistake is a [`Problem`]. The configuration assembles the keys
-//! of all modules, and reports each problem with the place where the value was set.
+//! with a [`Section`] and makes its settings from them. A mistake is a [`Problem`]. The configuration assembles the
+//! keys of all modules, and reports each problem with the place where the value was set.
 
 mod near;
 mod number;

@@ -1,4 +1,4 @@
-//! Spans: what is recorded of requests and tasks, if the configuration names a collector.
+//! Records requests and tasks as spans, if the configuration names a collector.
 //!
 //! A span is built from recorded values when its work has ended. So no actor holds an open span, and without an
 //! exporter no span is built. A span never contains prompts, texts, keys or addresses of audio.
@@ -51,10 +51,10 @@ impl Traces {
         (Self(Some(Arc::new(recorder))), exporter)
     }
 
-    /// Returns the place of a request's work in a trace, given the caller's place.
+    /// Returns the place of a request's work in a trace. `caller` is the place that the client has sent, if any.
     ///
-    /// A trace begins here only if it is recorded: an upstream that gets the context of an unrecorded trace would not
-    /// record its own part either.
+    /// A new trace begins only if it is recorded, because an upstream that gets the context of an unrecorded trace
+    /// would not record its own part.
     #[must_use]
     pub fn place(&self, caller: Option<&TraceContext>) -> Option<TraceContext> {
         match (&self.0, caller) {

@@ -17,25 +17,25 @@ use crate::error::{ErrorCode, Failure};
 
 /// Longest silence in the middle of a body.
 const IDLE: Duration = Duration::from_secs(30);
-/// A body takes its share of the memory for payloads when this many bytes of it have arrived. Its `Content-Length`
-/// alone reserves no more memory than that.
+/// A body takes its share of the memory for payloads when this many bytes of it have arrived. Before that, no more
+/// memory is reserved, whatever its `Content-Length` is.
 const SMALL_BYTES: usize = 64 * 1024;
 /// After this many bytes of a body that arrives faster than it is read, the worker's other requests get a turn.
 const TURN_BYTES: usize = 128 * 1024;
-/// From this size on, a body gets its own memory, at least [`MAPPED_BYTES`]. glibc maps that much separately, whatever
-/// was freed before, and returns it to the system as soon as the body is dropped. A smaller allocation would come from
-/// a heap that keeps freed memory, and over time holds several times what is in use. Pages that are not written to take
-/// up no memory.
+/// From this size on, a body gets an allocation of its own, of at least [`MAPPED_BYTES`]. glibc maps an allocation of
+/// this size separately, and returns it to the system as soon as the body is dropped. A smaller allocation would come
+/// from a heap that keeps freed memory, and that in time holds several times the memory in use. Pages that are not
+/// written to need no memory.
 const LARGE_BYTES: usize = 1 << 20;
 const MAPPED_BYTES: usize = (32 << 20) + 1;
-/// Longest time that a body may take: this, plus its time at the slowest rate that is allowed, in bytes per second. The
-/// body holds its share all the time.
+/// Longest time in which a body must arrive: `GRACE`, plus the time that it needs at the slowest allowed rate, in bytes
+/// per second. It has a limit because the body holds its share of the memory all the time.
 const GRACE: Duration = Duration::from_secs(60);
 const SLOWEST_RATE: u64 = 16 * 1024;
 /// Longest wait for a small body without a length before its request is refused.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
-/// How long, and for how many bytes, the rest of a refused body is still received and thrown away. A client whose
-/// upload may be accepted later should be able to read when.
+/// How long, and for how many bytes, the rest of a refused body is received and thrown away. The time is longer for
+/// `queue_full`, so that the client can read when it may try again.
 const LINGER: Duration = Duration::from_secs(2);
 const LONG_LINGER: Duration = Duration::from_secs(30);
 const LINGER_BYTES: usize = 256 << 20;
@@ -45,15 +45,14 @@ const LINGER_BYTES: usize = 256 << 20;
 pub(super) struct Body {
     /// The whole body.
     pub bytes: BytesMut,
-    /// Its share of the memory for payloads, unless it is small.
+    /// The body's share of the memory for payloads, unless the body is small.
     pub share: Option<Share>,
 }
 
 /// Reads the whole body of a JSON request.
 ///
-/// # Errors
-/// The response to send: `unsupported_media_type`, `request_too_large`, `queue_full` if there is no memory for the
-/// body, or `invalid_json` if the body stops arriving.
+/// # Errors The response to send: `unsupported_media_type`, `request_too_large`, `queue_full` if there is no memory for
+/// the body, or `invalid_json` if the body does not arrive completely.
 pub(super) async fn read_json(
     request: &HttpRequest,
     mut payload: web::Payload,
@@ -65,7 +64,7 @@ pub(super) async fn read_json(
         (Err(failure), _) => failure,
         (Ok(()), Some(length)) if length > max_bytes as u64 => too_large(max_bytes),
         (Ok(()), length) => {
-            // Without a length it may be as long as any body.
+            // A body without a length may be as long as the limit.
             let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(max_bytes);
             let most = GRACE + Duration::from_secs(expected as u64 / SLOWEST_RATE);
             match timeout(most, read(&mut payload, expected, max_bytes, memory)).await {
@@ -74,7 +73,7 @@ pub(super) async fn read_json(
                     Err(failure) => return Err(failure.error_response()),
                 },
                 Ok(Err(failure)) => return Err(linger(&failure, payload)),
-                Err(_) => return Err(linger(&broken_off(), payload)),
+                Err(_) => return Err(linger(&incomplete(), payload)),
             }
         }
     };
@@ -90,15 +89,15 @@ async fn read(
     let mut bytes = BytesMut::with_capacity(expected.min(SMALL_BYTES));
     let mut share = None;
     let mut turn = 0;
-    while let Some(piece) = timeout(IDLE, payload.next()).await.map_err(|_| broken_off())? {
-        let piece = piece.map_err(|_| broken_off())?;
+    while let Some(piece) = timeout(IDLE, payload.next()).await.map_err(|_| incomplete())? {
+        let piece = piece.map_err(|_| incomplete())?;
         let length = bytes.len() + piece.len();
         if length > max_bytes {
             return Err(too_large(max_bytes));
         }
         if length > SMALL_BYTES && share.is_none() {
             share = Some(memory.share(expected.max(length)).await?);
-            // The client has really sent a large body, so from here on a single allocation is enough.
+            // The client really sends a large body, so memory for the whole body is allocated at once.
             let room = if expected < LARGE_BYTES { expected } else { expected.max(MAPPED_BYTES) };
             bytes.reserve(room.saturating_sub(bytes.len()));
         }
@@ -135,7 +134,7 @@ fn check_type(request: &HttpRequest) -> Result<(), Failure> {
 }
 
 /// Removes the byte order mark before a JSON text. Refuses a text in another encoding than UTF-8, and names the
-/// encoding. JSON begins with an ASCII character, so its zero bytes show the encoding.
+/// encoding: JSON begins with an ASCII character, so the zero bytes around that character show the encoding.
 fn encoding(bytes: &mut BytesMut) -> Result<(), Failure> {
     let name = match bytes.as_ref() {
         [0xef, 0xbb, 0xbf, ..] => {
@@ -160,27 +159,24 @@ fn too_large(max_bytes: usize) -> Failure {
     )
 }
 
-fn broken_off() -> Failure {
-    Failure::new(
-        ErrorCode::InvalidJson,
-        "The body ended or stopped arriving before it was complete; send it again",
-    )
+fn incomplete() -> Failure {
+    Failure::new(ErrorCode::InvalidJson, "The body did not arrive completely; send the request again")
 }
 
 /// Refuses a request whose body has not been read. The connection is kept if the body is small.
 pub(super) async fn refuse(request: &HttpRequest, failure: &Failure, mut rest: web::Payload) -> HttpResponse {
     let is_small = match content_length(request) {
-        // The HTTP server throws it away.
+        // The HTTP server reads the rest of such a body and throws it away.
         Some(length) => length <= SMALL_BYTES as u64,
-        // A client that waits for `100 Continue` does not get it.
+        // This client waits for `100 Continue`, and gets the refusal instead.
         None if request.headers().contains_key(header::EXPECT) => false,
         None => request.chunked().unwrap_or(false) && discard(&mut rest).await,
     };
     if is_small { failure.error_response() } else { linger(failure, rest) }
 }
 
-/// Reads a body without a length and throws it away. Returns true if it was small and has arrived completely. The
-/// refusal waits for that, because after it the rest of a larger body could not be told apart from the next request.
+/// Reads a body without a length and throws it away. Returns true if the body is small and has arrived completely. Only
+/// then can the connection be kept: otherwise the rest of the body would look like the next request.
 async fn discard(rest: &mut web::Payload) -> bool {
     let mut left = SMALL_BYTES;
     let all = async {
@@ -195,9 +191,9 @@ async fn discard(rest: &mut web::Payload) -> bool {
     timeout(DISCARD_TIME, all).await.unwrap_or(false)
 }
 
-/// Refuses a request whose body has not been read to its end, and closes the connection afterwards. Until then the rest
-/// is received for a moment and thrown away. A client that is still sending when the connection closes would see a
-/// reset instead of the answer.
+/// Refuses a request whose body has not been read to its end, and then closes the connection. Before that, the rest of
+/// the body is received for a moment and thrown away. If the connection closed while the client still sends, the client
+/// would get a reset instead of the answer.
 fn linger(failure: &Failure, rest: web::Payload) -> HttpResponse {
     let mut response = failure.error_response();
     response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
@@ -232,7 +228,8 @@ impl Rest {
     }
 }
 
-/// A response body that is sent at once, and ends only when the rest of the request was received or its time is over.
+/// A response body that is sent at once. It ends only when the rest of the request was received, or the time for it is
+/// over.
 struct Lingering {
     length: u64,
     body: Option<Bytes>,

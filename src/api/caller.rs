@@ -22,7 +22,8 @@ use crate::trace::Recognition;
 pub(super) struct Caller(Arc<KnownKey>);
 
 impl Caller {
-    /// Returns the result of `work`, unless the key is revoked before. Work that is done at once costs nothing more.
+    /// Returns the result of `work`, unless the key is revoked first. The check costs nothing if `work` is ready at
+    /// once.
     ///
     /// # Errors
     /// `invalid_api_key` when the key is revoked.
@@ -31,7 +32,7 @@ impl Caller {
             biased;
             done = work => Ok(done),
             () = self.revocation.revoked() => {
-                Err(Failure::new(ErrorCode::InvalidApiKey, "The API key was revoked: send another one"))
+                Err(Failure::new(ErrorCode::InvalidApiKey, "The API key was revoked: send another key"))
             }
         }
     }
@@ -75,7 +76,7 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Failure> {
         ));
     };
     if headers.any(|other| other != header) {
-        // A proxy and hearken might each take a different one for the caller's.
+        // Of two headers, a proxy and hearken might use different ones.
         return Err(Failure::new(
             ErrorCode::InvalidApiKey,
             "The request has two different Authorization headers: send one, as Authorization: Bearer sk-...",
@@ -144,11 +145,11 @@ mod tests {
         }
         let (_, mut valid) = recognised("sk-right", &wrong_keys);
         assert!(matches!(poll!(&mut valid), Poll::Ready(Ok(_))));
-        // All places are taken: the next request does not wait, and its connection is closed.
+        // The limit is reached: the next request does not wait, and its connection is closed.
         let (request, mut beyond) = recognised("sk-wrong", &wrong_keys);
         assert!(matches!(poll!(&mut beyond), Poll::Ready(Err(_))));
         assert!(request.extensions().contains::<CloseConnection>());
-        // A client that disconnects gives its place back.
+        // When a client disconnects, another request can wait.
         drop(waiting.pop());
         let (_, mut next) = recognised("sk-wrong", &wrong_keys);
         assert!(poll!(&mut next).is_pending());

@@ -1,8 +1,8 @@
-//! `POST /v1/llm/generations`: asynchronous, blocking, streaming.
+//! `POST /v1/llm/generations`, which submits a task: asynchronous, blocking or streaming.
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
-use super::answer::Answering;
+use super::answer::AnswerContext;
 use super::body::{read_json, refuse};
 use super::caller::Caller;
 use super::reading::{SubmitSettings, idempotency_key, read};
@@ -15,7 +15,7 @@ use crate::wire::trace_context::TraceContext;
 /// Handles a submit.
 ///
 /// # Errors
-/// Any refusal that the contract lists.
+/// Any error that the OpenAPI document lists for a submit.
 pub(super) async fn submit(
     request: HttpRequest,
     caller: Result<Caller, Failure>,
@@ -24,7 +24,7 @@ pub(super) async fn submit(
     subscriptions: web::Data<SubscriptionFactory>,
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
-    // The upload of a client without a valid key is received and thrown away, so that the client can read the error.
+    // Without a valid key, the body is received and thrown away, so that the client can read the error.
     let read_head = caller.and_then(|caller| Ok((caller, idempotency_key(&request)?)));
     let (caller, key) = match read_head {
         Ok(head) => head,
@@ -38,7 +38,7 @@ pub(super) async fn submit(
     let (submission, idempotency) = read(body, key, &settings, Submission::parse).await?;
     let trace = request.extensions().get::<TraceContext>().cloned();
     let submitted = tasks.submit(&caller, submission, idempotency, trace).await?;
-    let answering =
-        Answering { request: &request, caller: &caller, tasks: &tasks, subscriptions: &subscriptions };
-    answering.with(submitted).await
+    let context =
+        AnswerContext { request: &request, caller: &caller, tasks: &tasks, subscriptions: &subscriptions };
+    context.answer(submitted).await
 }

@@ -22,8 +22,7 @@ pub(super) async fn alive() -> HttpResponse {
 /// Handles `GET /readyz`.
 ///
 /// # Errors
-/// `shutting_down` while the server takes no new tasks, `storage_full` or `storage_unavailable` while the store does
-/// not work.
+/// `shutting_down` while the server drains; `storage_full` or `storage_unavailable` while the store does not work.
 pub(super) async fn ready(tasks: web::Data<Tasks>) -> Result<HttpResponse, Failure> {
     tasks.readiness().await?;
     Ok(HttpResponse::Ok().json(Health { status: "ready" }))

@@ -1,7 +1,7 @@
-//! `GET /metrics`, served by the main listener or by a listener of its own.
+//! `GET /metrics`, served by the main listener or by a separate listener.
 //!
-//! No key is needed, so clients that do not read must not hold memory. A response only borrows its text. The scraper
-//! keeps each text long enough to be read, and drops it whether or not it was read.
+//! No key is needed, so clients that do not read their responses must not hold memory. A response does not own its
+//! text. The scraper owns each text, keeps it long enough to be read, and then drops it, even if it was not read.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -18,30 +18,30 @@ use crate::error::Failure;
 use crate::metrics::CONTENT_TYPE;
 use crate::net::PIECE;
 
-/// A request for the metrics. It gets their text, or is dropped if the text cannot be written.
-pub type Reader = oneshot::Sender<Arc<str>>;
+/// A request for the text of the metrics. It is dropped without an answer if the text cannot be written.
+pub type MetricsRequest = oneshot::Sender<Arc<str>>;
 
-/// Where the metrics can be read; cheap to clone. Requests at the same time get the same text, so many cost as much as
-/// one.
+/// A handle to request the text of the metrics; cheap to clone. Requests at the same time get the same text, so that
+/// many requests cost as much as one.
 #[derive(Debug, Clone)]
-pub struct Metrics(mpsc::Sender<Reader>);
+pub struct ServedMetrics(mpsc::Sender<MetricsRequest>);
 
-impl Metrics {
-    /// Creates a handle whose requests go to the receiver of `readers`, which writes the text.
+impl ServedMetrics {
+    /// Creates a handle that sends its requests to the receiver of `requests`, which writes the text.
     #[must_use]
-    pub fn new(readers: mpsc::Sender<Reader>) -> Self {
-        Self(readers)
+    pub fn new(requests: mpsc::Sender<MetricsRequest>) -> Self {
+        Self(requests)
     }
 
     async fn text(&self) -> Option<Arc<str>> {
-        let (reader, text) = oneshot::channel();
-        self.0.send(reader).await.ok()?;
+        let (request, text) = oneshot::channel();
+        self.0.send(request).await.ok()?;
         text.await.ok()
     }
 }
 
 /// Handles `GET /metrics`.
-pub(super) async fn serve(request: HttpRequest, metrics: Option<web::Data<Metrics>>) -> HttpResponse {
+pub(super) async fn serve(request: HttpRequest, metrics: Option<web::Data<ServedMetrics>>) -> HttpResponse {
     let Some(metrics) = metrics else { return reply::not_found(&request) };
     match metrics.text().await {
         Some(text) => {
@@ -59,7 +59,7 @@ struct Borrowed {
     sent: usize,
 }
 
-/// Reports that the client did not read the text while it was kept.
+/// The error of a response whose text was dropped before the client had read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the metrics were not read in time")]
 struct Outdated;

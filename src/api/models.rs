@@ -1,4 +1,4 @@
-//! The models that the caller's key may use, in the service's own shape and in OpenAI's.
+//! Lists the models that the caller may use, in hearken's own format and in OpenAI's.
 
 use actix_web::{HttpResponse, web};
 

@@ -2,8 +2,8 @@
 //! requests.
 //!
 //! Each path has its description in the [table](super::routes), beside its handlers, so no path can lack one. The types
-//! of [`wire`](crate::wire) derive their schemas. Operations are described here and not as attributes of the handlers,
-//! which would be hard to read among them.
+//! of [`wire`](crate::wire) derive their schemas. The descriptions are in files of their own, because as attributes
+//! they would make the handlers hard to read.
 
 mod examples;
 pub(super) mod generations;
@@ -22,7 +22,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::ENDPOINTS;
 use super::health::Health;
-use super::unchanging::Unchanging;
+use super::static_content::StaticContent;
 use crate::audio::Container;
 use crate::channel::{Capability, Channels, LOCAL_MODEL};
 use crate::error::ErrorCode;
@@ -60,27 +60,29 @@ impl Tag {
             Self::Generations => "Submit audio, and read the answer while it is made.",
             Self::Tasks => "Query, list and cancel tasks.",
             Self::Models => "The models that your key may use.",
-            Self::Service => "The server itself: probes, metrics and its own description. No key is needed.",
+            Self::Service => {
+                "The server itself: health checks, metrics and its own description. No key is needed."
+            }
         }
     }
 }
 
 /// The document as it is served.
 #[derive(Debug, Clone)]
-pub struct Published(Unchanging);
+pub struct OpenApiDocument(StaticContent);
 
-impl Published {
+impl OpenApiDocument {
     /// Creates the document. Its examples use a model of these channels, so that a reader can try them.
     /// # Errors
     /// Errors of serde_json, none of which can occur for this document.
     pub fn new(channels: &Channels) -> serde_json::Result<Self> {
         let (model, channel) = example_model(channels).unwrap_or(("gemini-2.5-pro", "gemini"));
         let text = document().to_json()?.replace(examples::MODEL, model).replace(examples::CHANNEL, channel);
-        Ok(Self(Unchanging::new("application/json", text)))
+        Ok(Self(StaticContent::new("application/json", text)))
     }
 }
 
-/// Returns a model that takes audio, and its channel. Prefers the embedded channel, because its calls cost nothing.
+/// Returns a model that accepts audio, and its channel. Prefers the embedded channel, because its calls cost nothing.
 fn example_model(channels: &Channels) -> Option<(&str, &str)> {
     // Names that need no escaping in JSON, nor in JSON within JSON.
     let is_plain =
@@ -97,7 +99,7 @@ fn example_model(channels: &Channels) -> Option<(&str, &str)> {
 }
 
 /// Handles `GET /openapi.json`.
-pub(super) async fn serve(request: HttpRequest, published: web::Data<Published>) -> HttpResponse {
+pub(super) async fn serve(request: HttpRequest, published: web::Data<OpenApiDocument>) -> HttpResponse {
     published.0.answer(&request)
 }
 

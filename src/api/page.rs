@@ -1,5 +1,5 @@
-//! `GET /`: the page in the browser, and its files (`src/page/`). No key is needed to load them. The page does
-//! everything with the key of the signed-in user, through the public API.
+//! `GET /`: the page for browsers, and its files (`src/page/`). No key is needed to load them. The page uses only the
+//! public API, with the key of the signed-in user.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -9,10 +9,10 @@ use actix_web::web::{Bytes, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::reply;
-use super::unchanging::Unchanging;
+use super::static_content::StaticContent;
 
-/// Allows only the server's own files: no inline script or style, no `eval`, no other origin. So the text of a model
-/// cannot become part of the program.
+/// The policy that allows only the server's own files: no inline script or style, no `eval`, no other origin. So a text
+/// of a model cannot run as a script.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data:; connect-src 'self'; media-src 'self' blob:; font-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";
@@ -28,7 +28,7 @@ const SVG: &str = "image/svg+xml";
 macro_rules! files {
     ($($name:literal: $content_type:ident,)*) => {
         /// All files, by name.
-        static FILES: LazyLock<HashMap<&str, Unchanging>> = LazyLock::new(|| HashMap::from([
+        static FILES: LazyLock<HashMap<&str, StaticContent>> = LazyLock::new(|| HashMap::from([
             $(($name, own($content_type, include_str!(concat!("../page/", $name)))),)*
         ]));
     };
@@ -63,8 +63,8 @@ files! {
     "waveform.js": SCRIPT,
 }
 
-fn own(content_type: &'static str, text: &'static str) -> Unchanging {
-    Unchanging::new(content_type, Bytes::from_static(text.as_bytes()))
+fn own(content_type: &'static str, text: &'static str) -> StaticContent {
+    StaticContent::new(content_type, Bytes::from_static(text.as_bytes()))
         .with(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
         .with(header::REFERRER_POLICY, "no-referrer")
         .with(header::PERMISSIONS_POLICY, "microphone=(self)")

@@ -1,8 +1,8 @@
 //! The memory that request bodies of all callers together may take: `limits.max_payload_memory_bytes`.
 //!
-//! A body takes its share before more than its beginning is read, and gives the share back when its last slice is
-//! dropped. An upload that finds no room pauses; after a time its caller gets an error and may retry. Small bodies take
-//! no share.
+//! A body takes its share after its beginning was read, and returns the share when its last slice is dropped. If no
+//! share is free, the upload pauses; after a time the client gets an error and may try again. Small bodies take no
+//! share.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::memory::Memory;
 
 pub(super) use crate::memory::Share;
 
-/// After which time a caller that found no room may retry.
+/// The time after which a client that got no share may try again.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The memory for request bodies; cheap to clone.
@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct PayloadMemory(Memory);
 
 impl PayloadMemory {
-    /// Creates a memory of `bytes` to share out.
+    /// Creates a memory of this many bytes, of which none is taken.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(Memory::new(bytes))
@@ -33,19 +33,19 @@ impl PayloadMemory {
         self.0.share(bytes).await.map_err(|_| {
             Failure::new(
                 ErrorCode::QueueFull,
-                "Too many large uploads are running already; try again shortly",
+                "Too many large uploads are running already; try again after Retry-After",
             )
             .with_retry_after(RETRY)
         })
     }
 
-    /// Returns the bytes that are shared out, and the whole memory.
+    /// Returns the bytes that are taken, and the bytes of the whole memory.
     #[must_use]
     pub fn taken(&self) -> (usize, usize) {
         self.0.taken()
     }
 
-    /// Returns how many uploads pause until there is room.
+    /// Returns how many uploads pause until a share is free.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.waiting()

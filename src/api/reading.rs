@@ -20,14 +20,13 @@ pub struct SubmitSettings {
     pub max_body_bytes: usize,
     /// `limits.max_payload_memory_bytes`
     pub memory: PayloadMemory,
-    /// `[fetch]`: checks from which URLs audio may be fetched.
+    /// Checks from which URLs audio may be fetched: a part of `[fetch]`.
     pub gate: Arc<Gate>,
     /// How many large bodies may be parsed at the same time. The other requests share the remaining cores.
     pub parsing: Arc<Semaphore>,
 }
 
-/// Bodies above this many bytes are parsed off the event loop. Their requests can wait a moment, but the other requests
-/// of this worker cannot.
+/// A body with more bytes than this is parsed on another thread, so that the other requests of this worker do not wait.
 const LARGE_BODY: usize = 256 * 1024;
 
 /// Returns the client's `Idempotency-Key`, if it sent one.
@@ -61,7 +60,8 @@ pub(super) async fn read(
     let gate = Arc::clone(&settings.gate);
     let read = move || {
         let fingerprint = key.map(|key| (key, Fingerprint::of(&bytes)));
-        // The body is checked in the same way with and without a key: every accepted body has a fingerprint.
+        // `parse` is not stricter with an `Idempotency-Key` than without one: every body that it accepts has a
+        // fingerprint.
         let mut submission = parse(bytes, &gate)?;
         let idempotency = match fingerprint {
             Some((key, Ok(fingerprint))) => Some(Idempotency { key, fingerprint }),
@@ -69,7 +69,7 @@ pub(super) async fn read(
             None => None,
         };
         if let Some(share) = share {
-            hold(&mut submission, share);
+            keep_share(&mut submission, share);
         }
         Ok((submission, idempotency))
     };
@@ -78,7 +78,7 @@ pub(super) async fn read(
     }
     let turn = Arc::clone(&settings.parsing).acquire_owned().await.map_err(|_| Failure::internal())?;
     let read = move || {
-        // Held to the end, even if the client disconnects before.
+        // The permit is held until the parsing ends, even if the client disconnects before that.
         let _turn = turn;
         read()
     };
@@ -86,11 +86,11 @@ pub(super) async fn read(
 }
 
 /// Lets the audio keep the share of its body. Small audio is copied out of the body instead.
-fn hold(submission: &mut Submission, share: Share) {
+fn keep_share(submission: &mut Submission, share: Share) {
     let inline = submission.audio.iter_mut().filter_map(AudioSource::inline_mut);
     let mut files: Vec<_> = inline.map(|audio| &mut audio.bytes).collect();
     if files.iter().map(|file| file.len()).sum::<usize>() <= HELD_BYTES {
-        // A task may hold them as long as it runs, so they must not keep a whole large body in memory.
+        // A task may hold its audio as long as it runs. Small audio must not keep a whole large body in memory.
         files.iter_mut().for_each(|file| **file = Bytes::copy_from_slice(file));
     } else {
         share.hold_all(files);

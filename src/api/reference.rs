@@ -1,7 +1,7 @@
 //! `GET /docs`: the OpenAPI document as a page, shown by Swagger UI, without a request to another server.
 //!
-//! `utoipa-swagger-ui` embeds Swagger UI in the program, packed. The page around it is our own, because Swagger UI's
-//! page needs a looser policy and one more file.
+//! `utoipa-swagger-ui` embeds the compressed files of Swagger UI in the program. The page itself is hearken's, because
+//! Swagger UI's page needs a less strict policy and one more file.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
 use super::reply;
-use super::unchanging::Unchanging;
+use super::static_content::StaticContent;
 
-/// Everything comes from this server. The icons of the style sheets are `data:` URLs; the page contains no style or
-/// script.
+/// The policy that allows only this server's own files, and `data:` URLs for the icons of the style sheets. The page
+/// itself contains no style and no script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -24,15 +24,15 @@ const STYLE: &str = "text/css; charset=utf-8";
 /// The page and its files.
 #[derive(Debug, Clone)]
 pub struct Reference {
-    page: Unchanging,
-    files: [(&'static str, Unchanging); 4],
+    page: StaticContent,
+    files: [(&'static str, StaticContent); 4],
 }
 
 impl Reference {
     /// Loads the files that are embedded in the program.
     #[must_use]
     pub fn new() -> Self {
-        let own = |content_type, text: &'static str| guarded(Unchanging::new(content_type, text));
+        let own = |content_type, text: &'static str| guarded(StaticContent::new(content_type, text));
         Self {
             page: own("text/html; charset=utf-8", include_str!("reference/page.html")),
             files: [
@@ -52,18 +52,18 @@ impl Default for Reference {
 }
 
 /// Returns a file of Swagger UI.
-fn packed(content_type: &'static str, name: &str) -> Unchanging {
-    // The configuration is for a file that is not served. The tests would find an unknown name.
+fn packed(content_type: &'static str, name: &str) -> StaticContent {
+    // The configuration is empty, because it is for a file that is not served. Tests find an unknown name.
     let file = utoipa_swagger_ui::serve(name, Arc::new(Config::from(""))).ok().flatten();
     let bytes = match file.map(|file| file.bytes) {
         Some(Cow::Borrowed(bytes)) => Bytes::from_static(bytes),
         Some(Cow::Owned(bytes)) => Bytes::from(bytes),
         None => Bytes::new(),
     };
-    guarded(Unchanging::packed(content_type, bytes))
+    guarded(StaticContent::packed(content_type, bytes))
 }
 
-fn guarded(content: Unchanging) -> Unchanging {
+fn guarded(content: StaticContent) -> StaticContent {
     content.with(header::CONTENT_SECURITY_POLICY, POLICY).with(header::REFERRER_POLICY, "no-referrer")
 }
 

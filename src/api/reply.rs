@@ -1,5 +1,5 @@
-//! Turns a [`Failure`], wherever it comes from, into an HTTP response: only this module does that. Also sends JSON that
-//! may be large and holds its share of memory.
+//! Turns a [`Failure`] into an HTTP response; only this module does that. It also sends JSON that may be large and
+//! holds its share of memory.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
@@ -12,10 +12,10 @@ use crate::net::Pieces;
 use crate::secret::KeyHash;
 use crate::wire::error::{ErrorBody, HttpError};
 
-/// Tells OpenAI's SDKs whether they may repeat a call automatically.
+/// The header that tells OpenAI's client libraries whether they may repeat a call automatically.
 const SHOULD_RETRY: &str = "x-should-retry";
-/// Bytes for the rest of an answer besides its results, reserved before it is written.
-const AROUND: usize = 1024;
+/// Bytes that are reserved for an answer, in addition to those of its results.
+const OTHER_BYTES: usize = 1024;
 
 impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
@@ -24,7 +24,7 @@ impl ResponseError for Failure {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = respond(self, HttpError::of_request(self));
-        // For the metrics: a failed task is not a refused request.
+        // The metrics count this response as a refused request. The reply about a failed task has no such mark.
         response.extensions_mut().insert(self.code);
         response
     }
@@ -34,7 +34,7 @@ impl ResponseError for Failure {
 #[must_use]
 pub(super) fn task_failed(failure: &Failure) -> HttpResponse {
     let mut response = respond(failure, HttpError::of_task(failure));
-    // OpenAI's packages repeat a call after a server error, even if the error would be the same again.
+    // OpenAI's client libraries repeat a call after every server error, even one that would occur again.
     let will_be_the_same = !failure.retryable && failure.code.status() >= 500;
     if failure.may_have_cost() || will_be_the_same {
         forbid_repeat(&mut response);
@@ -42,17 +42,17 @@ pub(super) fn task_failed(failure: &Failure) -> HttpResponse {
     response
 }
 
-/// Tells OpenAI's SDKs that a repeat would pay for the same work again.
+/// Tells OpenAI's client libraries not to repeat the call.
 pub(super) fn forbid_repeat(response: &mut HttpResponse) {
     let never = header::HeaderValue::from_static("false");
     response.headers_mut().insert(header::HeaderName::from_static(SHOULD_RETRY), never);
 }
 
-/// Answers with `value` as JSON, of which `results` bytes are results. The answer holds its share of the memory for
-/// responses until it is sent: the share that `value` came with, or a new one.
+/// Answers with `value` as JSON, of which `results` bytes are results. Until the answer is sent, it holds its share of
+/// the memory for responses: the share that is passed, or a new one.
 ///
 /// # Errors
-/// `queue_full` if there is no memory for it.
+/// `queue_full` if there is no memory for the answer.
 pub(super) async fn json(
     mut response: HttpResponseBuilder,
     value: &impl Serialize,
@@ -61,13 +61,13 @@ pub(super) async fn json(
     memory: &ResponseMemory,
     key: KeyHash,
 ) -> Result<HttpResponse, Failure> {
-    let mut json = Vec::with_capacity(results + AROUND);
+    let mut json = Vec::with_capacity(results + OTHER_BYTES);
     serde_json::to_writer(&mut json, value).map_err(|err| {
-        tracing::error!(%err, "an answer cannot be written as JSON");
+        tracing::error!(%err, "an answer could not be written as JSON; report this error");
         Failure::internal()
     })?;
     json.shrink_to_fit();
-    let bytes = held(json.into(), share, memory, key).await?;
+    let bytes = with_share(json.into(), share, memory, key).await?;
     Ok(response.content_type(header::ContentType::json()).body(Pieces::of(bytes)))
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn json(
 ///
 /// # Errors
 /// `queue_full` if they have no share and there is no memory for them.
-pub(super) async fn held(
+pub(super) async fn with_share(
     bytes: Bytes,
     share: Option<Share>,
     memory: &ResponseMemory,
@@ -110,7 +110,7 @@ fn respond(failure: &Failure, error: HttpError<'_>) -> HttpResponse {
 pub(super) fn not_found(request: &HttpRequest) -> HttpResponse {
     Failure::new(
         ErrorCode::NotFound,
-        format!("There is nothing at {}; GET /docs shows the paths", request.path()),
+        format!("The path {} does not exist; GET /docs lists the paths", request.path()),
     )
     .error_response()
 }
@@ -120,8 +120,8 @@ pub(super) async fn only_metrics(request: HttpRequest) -> HttpResponse {
     Failure::new(
         ErrorCode::NotFound,
         format!(
-            "There is nothing at {}: this port serves /metrics and /healthz only; the service is at the address that \
-             hearken printed when it started",
+            "The path {} does not exist: this port serves only /metrics and /healthz; use the address that hearken \
+             printed when it started",
             request.path()
         ),
     )
@@ -130,8 +130,11 @@ pub(super) async fn only_metrics(request: HttpRequest) -> HttpResponse {
 
 /// Answers any method that a path does not support.
 pub(super) async fn method_not_allowed(allow: &'static str) -> HttpResponse {
-    let mut response =
-        Failure::new(ErrorCode::MethodNotAllowed, format!("This path takes {allow} only")).error_response();
+    let mut response = Failure::new(
+        ErrorCode::MethodNotAllowed,
+        format!("This path supports only {allow}; send one of these methods"),
+    )
+    .error_response();
     response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
     response
 }

@@ -1,4 +1,4 @@
-//! Wraps every request: gives it an id, a log line and a place in the metrics, and an answer even if a handler panics.
+//! Handles what all requests have in common: an id, a log line, metrics, and an answer even if a handler panics.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -20,13 +20,13 @@ use crate::metrics::HttpMetrics;
 use crate::random::random_text;
 use crate::task::TaskId;
 
-/// Carries a request's id in both directions.
+/// The header with a request's id, of the request and of the response.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Most characters of a path or a method that a log line shows.
 const MAX_LOGGED_CHARS: usize = 256;
 
-/// A request's id. It is put into the request's extensions before any other code runs.
+/// A request's id. It is in the request's extensions before any other code runs.
 #[derive(Debug, Clone)]
 pub(super) struct RequestId(HeaderValue);
 
@@ -44,7 +44,7 @@ impl RequestId {
 #[derive(Debug, Clone)]
 pub(super) struct KeyName(pub String);
 
-/// Runs the request and logs it, but never the key, the audio or the prompt.
+/// Runs the request and logs it. The log never has the key, the audio or the prompt.
 ///
 /// # Errors
 /// Only when the handler panicked.
@@ -79,12 +79,13 @@ pub async fn log<B: MessageBody>(
             if let Some(metrics) = metrics {
                 measure(&metrics, &response, route.as_deref(), took);
             }
-            // A separate task runs after the connection's task has written the response, so the client does not wait
-            // for the log.
+            // Another task writes the log line, after the connection's task has written the response. So the client
+            // does not wait for the log.
             actix_web::rt::spawn(async move {
                 let method = shortened(method.as_str());
                 if path.starts_with(page::FILES_AT) {
-                    // One line for the page itself is more useful than twenty lines for its files.
+                    // A load of the page writes one line at the level of info, and not one for each of its twenty
+                    // files.
                     tracing::debug!(request_id = shown, %method, path, status, ms, "request");
                     return;
                 }
@@ -115,7 +116,7 @@ pub async fn log<B: MessageBody>(
     }
 }
 
-/// Returns the beginning of a text that a client has chosen, because a head may be as long as a hundred log lines.
+/// Returns the beginning of a text that a client has chosen. Such a text may be as long as a hundred log lines.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_LOGGED_CHARS) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
@@ -141,7 +142,7 @@ fn new_request_id() -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("req"))
 }
 
-/// The response after a handler panicked. The request is lost, so only its id is known.
+/// The error for a request whose handler panicked. Of the request, only its id is left.
 #[derive(Debug)]
 struct Crashed(HeaderValue);
 

@@ -1,5 +1,4 @@
-//! The place of a request in a trace: in its caller's trace, or in a new one. Handlers find it in the request's
-//! extensions.
+//! The trace of a request: the trace of its client, or a new one. Handlers find it in the request's extensions.
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
@@ -12,13 +11,13 @@ use crate::wire::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, TraceId}
 /// Most bytes of a path in a span. Every path that the server serves is shorter.
 const MAX_PATH_BYTES: usize = 256;
 
-/// The scheme that a listener serves. It is known from the listener, because a client may claim any scheme. Handlers
-/// find it in the application's data.
+/// The scheme that a listener serves. It comes from the listener, because a client may name any scheme. Handlers find
+/// it in the application's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// Without TLS.
+    /// The listener uses no TLS.
     Http,
-    /// With TLS.
+    /// The listener uses TLS.
     Https,
 }
 
@@ -38,12 +37,12 @@ impl Scheme {
 pub(super) struct RequestTrace {
     /// The trace, for the log.
     pub id: Option<TraceId>,
-    /// Its span, if it makes one.
+    /// The span of the request, if it is exported.
     pub span: Option<RequestSpan>,
 }
 
 impl RequestTrace {
-    /// Determines the request's place in a trace and puts it into the request's extensions.
+    /// Determines the trace of a request, and puts it into the request's extensions.
     #[must_use]
     pub(super) fn begin(request: &ServiceRequest) -> Self {
         let headers = request.headers();
@@ -57,7 +56,7 @@ impl RequestTrace {
             return Self { id: caller.map(|caller| caller.trace_id), span: None };
         };
         let place = traces.place(caller.as_ref());
-        // Unknown paths are not traced: they do not come from a client of the API.
+        // Requests for unknown paths are not traced, because they do not come from a client of the API.
         let span = request.match_pattern().and_then(|route| {
             traces.request(place.as_ref(), caller.as_ref(), || RequestFacts {
                 method: request.method().to_string(),

@@ -1,4 +1,4 @@
-//! A subscription as `text/event-stream`: where it starts, and its response.
+//! A subscription over HTTP: the chunk where it starts, and its response of the type `text/event-stream`.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) async fn subscribe(
     if let Some(last) = last_event_id(&request) {
         let mark = log.mark();
         if mark.ended && last + 1 >= mark.len {
-            // `204` tells a browser to stop reconnecting.
+            // After a `204`, a browser stops reconnecting.
             return Ok(HttpResponse::NoContent().finish());
         }
         position = last + 1;
@@ -75,26 +75,27 @@ fn head(request: &HttpRequest) -> (HttpResponseBuilder, Framing) {
     head.insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header(CacheControl(vec![CacheDirective::NoCache, no_transform]))
         .insert_header(("X-Accel-Buffering", "no"))
-        // The connection closes with the stream, so that readers that do not know the framing see its end, too.
+        // The connection closes with the stream, so that a client that does not know the framing sees the end, too.
         .force_close();
     (head, framing)
 }
 
-/// Returns `?offset=N`, or 0 without it. A number too large for this machine becomes an offset that is never reached.
+/// Returns the number in `?offset=N`, or 0 without it. A number too large for this machine becomes an offset that is
+/// never reached.
 fn offset(query: &str) -> Result<usize, Failure> {
     let offset = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "offset");
     let Some((_, text)) = offset else { return Ok(0) };
     number(&text).ok_or_else(|| {
-        Failure::invalid_param("offset", "offset must be the index of a chunk: a whole number of at least 0")
+        Failure::invalid_param("offset", "offset must be the number of a chunk: a whole number of at least 0")
     })
 }
 
-/// Returns `Last-Event-ID`. A value that is not a number is ignored.
+/// Returns the number in `Last-Event-ID`. Returns nothing if the value is not a number.
 fn last_event_id(request: &HttpRequest) -> Option<usize> {
     number(request.headers().get("Last-Event-ID")?.to_str().ok()?.trim())
 }
 
-/// Parses a non-negative integer. One that is too large becomes the largest that leaves room for a successor.
+/// Parses a number of at least 0. A number that is too large becomes the largest number that has a successor.
 fn number(text: &str) -> Option<usize> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(usize::MAX).min(usize::MAX - 1))

@@ -1,4 +1,4 @@
-//! `GET /v1/tasks/{id}` with `wait`, the list of tasks, and cancel.
+//! Handles queries (`GET /v1/tasks/{id}`), lists (`GET /v1/tasks`) and cancels of tasks.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -94,7 +94,7 @@ fn list_query(query: &str) -> Result<ListQuery, Failure> {
                 let id = value.parse().map_err(|_| {
                     Failure::invalid_param(
                         "after",
-                        "after must be the id of the last task of the page before",
+                        "after must be the id of the last task of the previous page",
                     )
                 })?;
                 wanted.after = Some(id);
@@ -106,14 +106,14 @@ fn list_query(query: &str) -> Result<ListQuery, Failure> {
                     Failure::invalid_param("status", format!("status must be one of {words}"))
                 })?);
             }
-            // Parameters of other services are ignored.
+            // Unknown parameters are ignored, because clients of similar services may send some.
             _ => {}
         }
     }
     Ok(wanted)
 }
 
-/// Parses a number of digits only.
+/// Parses a number that consists only of digits.
 fn whole_number<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
@@ -133,7 +133,7 @@ pub(super) async fn cancel(
         .await
 }
 
-/// Reads the task's id in the path, and names it in the log. A path without a valid id names no task.
+/// Reads the task's id in the path. The request's log line names the id. A text that is not an id is an unknown task.
 ///
 /// # Errors
 /// `task_not_found`.
@@ -144,7 +144,7 @@ pub(super) fn task_id(request: &HttpRequest) -> Result<TaskId, Failure> {
     Ok(id)
 }
 
-/// Reads `?wait=N`. Parameters of other services are ignored.
+/// Reads `?wait=N`. Unknown parameters are ignored.
 fn wait(query: &str) -> Result<Option<Duration>, Failure> {
     let wait = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "wait");
     let Some((_, text)) = wait else { return Ok(None) };

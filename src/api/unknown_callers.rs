@@ -1,5 +1,5 @@
-//! Limits the log lines of requests without a known key to a few per second for the whole server. A caller without a
-//! key can then neither fill a disk nor hide the requests of others.
+//! Limits the log lines about requests without a known key to a few per second for the whole server. So a client
+//! without a key can neither fill the disk nor hide the requests of other clients.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use actix_web::rt;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// Most lines per second of all callers without a known key together.
+/// Most lines per second about all clients without a known key together.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// How long requests that are not logged are counted before one line reports their number.
-const TELL_AFTER: Duration = Duration::from_secs(1);
+const REPORT_AFTER: Duration = Duration::from_secs(1);
 
 /// Decides which requests without a known key are logged; cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,8 +32,8 @@ impl UnknownCallers {
         Self(Arc::new(State { lines, skipped: AtomicU64::new(0) }))
     }
 
-    /// Returns true if the request is to be logged. If not, one line within a second reports the number of such
-    /// requests.
+    /// Returns true if the request should be logged. If not, the request is counted, and a line reports the count
+    /// within a second.
     #[must_use]
     pub fn may_log(&self) -> bool {
         if self.0.lines.check().is_ok() {
@@ -42,11 +42,11 @@ impl UnknownCallers {
         if self.0.skipped.fetch_add(1, Ordering::Relaxed) == 0 {
             let state = Arc::clone(&self.0);
             rt::spawn(async move {
-                tokio::time::sleep(TELL_AFTER).await;
+                tokio::time::sleep(REPORT_AFTER).await;
                 let requests = state.skipped.swap(0, Ordering::Relaxed);
                 tracing::warn!(
                     requests,
-                    "requests without a known key were not logged: there are too many of them"
+                    "requests without a known key were not logged, because there were too many of them"
                 );
             });
         }

@@ -9,8 +9,8 @@ use crate::setting::{Keys, Problem, Section};
 pub struct UploadLimits {
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// Most memory for the bodies of all uploads that are running, in bytes. A single larger body is still received, on
-    /// its own.
+    /// Most memory for the bodies of all running uploads, in bytes. A larger body is still received if no other upload
+    /// is running.
     pub max_payload_memory_bytes: usize,
 }
 
@@ -38,7 +38,8 @@ impl UploadKeys {
         if max_payload_memory_bytes < max_body_bytes {
             warnings.push(format!(
                 "limits.max_payload_memory_bytes, {max_payload_memory_bytes}, is less than limits.max_body_bytes, \
-                 {max_body_bytes}: a larger body is still received, on its own, and exceeds the limit"
+                 {max_body_bytes}: a larger body is still received while no other upload runs, and exceeds the limit; \
+                 raise limits.max_payload_memory_bytes, or lower limits.max_body_bytes"
             ));
         }
         Ok(UploadLimits { max_body_bytes, max_payload_memory_bytes })

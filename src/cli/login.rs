@@ -70,8 +70,8 @@ async fn log_in(arguments: Arguments) -> Result<(), ExitCode> {
     let flags = ProfileInput { url, key: None };
     let environment = ProfileInput::from_environment().map_err(|err| misused(&err))?;
     let url = Profile::server(&flags, &environment, before.as_ref()).map_err(|err| misused(&err))?;
-    // The path is made absolute, because later commands run in any directory. Without --ca, a new key for the same server
-    // keeps the authorities of the old login.
+    // The path is made absolute, because later commands run in any directory. Without --ca, a new key for the same
+    // server keeps the authorities of the old login.
     let ca = ca.map(std::path::absolute).transpose().map_err(|err| misused(&format_args!("--ca: {err}")))?;
     let mut interrupts = Interrupts::listen()
         .map_err(|err| complain(format_args!("hearken cannot listen for signals: {err}"), FAILED))?;

@@ -46,7 +46,8 @@ impl Server<'_> {
         let url = self.url(address);
         let server = match self {
             Self::Plain => url,
-            // The options are for a name that does not resolve to this machine, and an issuer that the machine does not trust.
+            // The options are for a name that does not resolve to this machine, and an issuer that the machine does not
+            // trust.
             Self::Secure { certificate, .. } => {
                 let file = std::fs::canonicalize(certificate).unwrap_or_else(|_| certificate.to_path_buf());
                 format!("--cacert {} --connect-to '::{address}' '{url}'", quoted("", &file))

@@ -133,8 +133,8 @@ impl Arguments {
 }
 
 impl Arguments {
-    /// Returns a command line that fetches the audio on this machine and submits it. Returns `None` unless the audio's URL
-    /// leads to this machine or its network, which a server refuses to fetch.
+    /// Returns a command line that fetches the audio on this machine and submits it. Returns `None` unless the audio's
+    /// URL leads to this machine or its network, which a server refuses to fetch.
     fn piped_command(&self) -> Option<String> {
         let audio = self.audio.as_ref()?;
         let url = audio.to_str().filter(|url| client::is_local(url))?;

@@ -37,9 +37,9 @@ impl Backoff {
         *self = Self::of(self.bound);
     }
 
-    /// Records data on a connection that was opened at this time. If the connection has lasted, the end of the pauses is
-    /// postponed, but the pauses do not become shorter. A server that sends data on every connection and then closes it
-    /// postpones nothing.
+    /// Records data on a connection that was opened at this time. If the connection has lasted, the end of the pauses
+    /// is postponed, but the pauses do not become shorter. A server that sends data on every connection and then closes
+    /// it postpones nothing.
     pub fn extend_if_lasting(&mut self, connected: Instant) {
         if connected.elapsed() >= LASTING {
             self.since = self.clock.now();
@@ -51,8 +51,9 @@ impl Backoff {
         self.since = self.since + time;
     }
 
-    /// Returns the pause before the next attempt; `None` if there is no further attempt. The pause is at least as long as
-    /// the server has `asked` for. The last attempt is when the bound is reached, even if the server has asked for more.
+    /// Returns the pause before the next attempt; `None` if there is no further attempt. The pause is at least as long
+    /// as the server has `asked` for. The last attempt is when the bound is reached, even if the server has asked for
+    /// more.
     pub fn pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
         let left = self.bound.saturating_sub(self.clock.now().since(self.since));
         let asked = asked.unwrap_or_default();

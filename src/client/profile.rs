@@ -112,8 +112,8 @@ impl Profile {
     }
 
     /// Finds the server and the key. Flags take precedence over the environment, and the environment over the login
-    /// file. The key of the login file is only for the server of that file. It is not sent to another server that a flag
-    /// or a variable names.
+    /// file. The key of the login file is only for the server of that file. It is not sent to another server that a
+    /// flag or a variable names.
     ///
     /// # Errors
     /// When the URL is invalid, or there is no usable key. An unusable login file is an error only if it is needed.

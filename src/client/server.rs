@@ -200,8 +200,8 @@ fn authorities(path: &Path) -> Result<RootCertStore, BadAuthority> {
     if roots.is_empty() { Err(bad("it holds no certificate".to_owned())) } else { Ok(roots) }
 }
 
-/// Resolves when an upload has made no progress for too long. It counts checks instead of time, so that a freeze of this
-/// process counts as one check.
+/// Resolves when an upload has made no progress for too long. It counts checks instead of time, so that a freeze of
+/// this process counts as one check.
 async fn stalled(sent: &UploadProgress) {
     const LOOK: Duration = Duration::from_secs(1);
     let (mut last, mut still) = (sent.bytes(), Duration::ZERO);

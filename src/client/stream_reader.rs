@@ -130,7 +130,8 @@ impl<'a> StreamReader<'a> {
                             fed.map_err(|err| CallError::NotHearken(err.to_string()))?;
                             continue;
                         }
-                        // A stream that ends without a last event was cut off. A half-received event is requested again.
+                        // A stream that ends without a last event was cut off. A half-received event is requested
+                        // again.
                         Ok(Some(Err(_)) | None) => "the connection broke".to_owned(),
                         Err(_) => format!("nothing was received for {} s", SILENCE_TIMEOUT.as_secs()),
                     };

@@ -91,7 +91,7 @@ impl Subscription {
     /// Begins a subscription.
     #[must_use]
     pub(super) fn begin(stats: Arc<SubscriptionStats>, info: SubscriberInfo) -> Self {
-        stats.metrics.came();
+        stats.metrics.subscribed();
         let began = Instant::now();
         let end = SubscriptionEnd::Disconnected;
         Self { stats, info, began, frames: 0, counted: 0, bytes: 0, handed_over: false, end }
@@ -144,7 +144,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.update_metrics();
-        self.stats.metrics.went(self.handed_over, self.end.as_str());
+        self.stats.metrics.subscription_ended(self.handed_over, self.end.as_str());
         self.stats.ended.fetch_add(1, Ordering::Relaxed);
         tracing::info!(
             request_id = self.info.request_id,

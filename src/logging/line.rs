@@ -1,4 +1,4 @@
-//! Formats a log line without `tracing`, in the same form as `tracing`.
+//! Formats a log line as `tracing` does, but without `tracing`.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ const TARGET: &str = "hearken::logging";
 /// Formats a line with its line break.
 pub(super) fn line(format: LogFormat, level: &str, message: &str, fields: &[(&str, Value)]) -> String {
     let mut text = String::new();
-    // If the time cannot be formatted, the line has no time.
+    // A line has no time if the time cannot be formatted.
     let _ = SystemTime.format_time(&mut Writer::new(&mut text));
     match format {
         LogFormat::Text => {

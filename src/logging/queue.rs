@@ -25,7 +25,7 @@ pub(super) struct Queue {
 pub(super) struct State {
     bytes: AtomicUsize,
     lost: AtomicU64,
-    untold: AtomicU64,
+    unreported: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -60,11 +60,11 @@ impl Queue {
         let waiting = self.state.bytes.fetch_add(bytes, Ordering::Relaxed);
         if waiting + bytes > MAX_BYTES || self.lines.try_send(line).is_err() {
             self.state.taken(bytes);
-            self.state.lose();
+            self.state.count_lost();
         }
     }
 
-    /// Tells the writing thread to end once the queue is empty.
+    /// Asks the writing thread to end when the queue is empty.
     pub(super) fn close(&self) {
         self.state.closed.store(true, Ordering::Release);
         // An empty line wakes a thread that waits for one. If the queue is full, the thread does not wait.
@@ -74,9 +74,9 @@ impl Queue {
 
 impl State {
     /// Counts a line that was lost.
-    pub(super) fn lose(&self) {
+    pub(super) fn count_lost(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
-        self.untold.fetch_add(1, Ordering::Relaxed);
+        self.unreported.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Subtracts the bytes of a line that has left the queue.
@@ -85,13 +85,13 @@ impl State {
     }
 
     /// Returns the number of lost lines that the log has not reported yet.
-    pub(super) fn untold(&self) -> u64 {
-        self.untold.load(Ordering::Relaxed)
+    pub(super) fn unreported(&self) -> u64 {
+        self.unreported.load(Ordering::Relaxed)
     }
 
-    /// Records that the log has reported so many lost lines.
-    pub(super) fn told(&self, lines: u64) {
-        self.untold.fetch_sub(lines, Ordering::Relaxed);
+    /// Records that the log has reported this number of lost lines.
+    pub(super) fn reported(&self, lines: u64) {
+        self.unreported.fetch_sub(lines, Ordering::Relaxed);
     }
 
     pub(super) fn is_closed(&self) -> bool {

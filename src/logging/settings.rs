@@ -1,4 +1,4 @@
-//! The settings of the log: the filter in `HEARKEN_LOG` and the form in `HEARKEN_LOG_FORMAT`.
+//! The settings of the log: the filter in `HEARKEN_LOG` and the format in `HEARKEN_LOG_FORMAT`.
 
 use tracing_subscriber::EnvFilter;
 
@@ -9,11 +9,11 @@ use crate::setting::{NotText, Variables, nearest};
 pub struct LogConfig {
     /// Levels and modules, in the syntax of `tracing`. The filter is valid.
     pub filter: String,
-    /// The form of a line.
+    /// The format of the lines.
     pub format: LogFormat,
 }
 
-/// The form of a log line.
+/// The format of the log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// Plain text, with fields as `name=value`.
@@ -23,17 +23,18 @@ pub enum LogFormat {
     Json,
 }
 
-/// The filter that applies without `HEARKEN_LOG`. The dispatcher would log an error for each stream that hearken closes
-/// on purpose: one for each reader, at every deploy. And h2 would log a warning for each connection that it closes
-/// because the client resets one stream after the other, without naming the client.
+/// The filter that applies without `HEARKEN_LOG`. It turns off messages that would mislead an operator. The dispatcher
+/// would log an error for each stream that hearken closes on purpose: one for each reader, at every restart. And h2
+/// would log a warning, without the name of the client, for each connection that it closes because the client resets
+/// one stream after the other.
 const DEFAULT: &str = "hearken=info,warn,actix_http::h1::dispatcher=off,h2=error,symphonia=off";
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 const FORMATS: &[&str] = &["json", "text"];
 
 impl LogConfig {
-    /// Reads the settings of the log. An invalid setting causes a warning and is replaced by its default, because a
-    /// server with another log is better than no server.
+    /// Reads the settings of the log. An invalid setting causes a warning and is replaced by its default, because it
+    /// should not prevent the start of the server.
     ///
     /// # Errors
     /// Returns [`NotText`] if a variable is not valid text.
@@ -42,7 +43,7 @@ impl LogConfig {
             let text = variables.text(name)?.map(|text| text.trim().to_owned());
             Ok(text.filter(|text| !text.is_empty()))
         };
-        let filter = given("HEARKEN_LOG")?.and_then(|filter| match judge(&filter) {
+        let filter = given("HEARKEN_LOG")?.and_then(|filter| match check_filter(&filter) {
             Ok(()) => Some(filter),
             Err(reason) => {
                 warnings.push(format!(
@@ -51,25 +52,26 @@ impl LogConfig {
                 None
             }
         });
-        let format = given("HEARKEN_LOG_FORMAT")?.and_then(|format| match format.to_ascii_lowercase().as_str() {
-        "json" => Some(LogFormat::Json),
-        "text" => Some(LogFormat::Text),
-        _ => {
-            let hint = did_you_mean(&format, FORMATS);
-            warnings.push(format!(
-                "HEARKEN_LOG_FORMAT (environment): {format:?} is unknown{hint}: use json or text; until then the \
-                 format is text"
-            ));
-            None
-        }
-    });
+        let mut known_format = |format: String| match format.to_ascii_lowercase().as_str() {
+            "json" => Some(LogFormat::Json),
+            "text" => Some(LogFormat::Text),
+            _ => {
+                let hint = did_you_mean(&format, FORMATS);
+                warnings.push(format!(
+                    "HEARKEN_LOG_FORMAT (environment): {format:?} is unknown{hint}: use json or text; until then \
+                     the format is text"
+                ));
+                None
+            }
+        };
+        let format = given("HEARKEN_LOG_FORMAT")?.and_then(&mut known_format);
         Ok(Self { filter: filter.unwrap_or_else(|| DEFAULT.to_owned()), format: format.unwrap_or_default() })
     }
 }
 
-/// Checks a filter; the error says what is wrong with it. `tracing` would read a bare word that is not a level as the
-/// name of a module, and would log nothing else.
-fn judge(filter: &str) -> Result<(), String> {
+/// Checks a filter; the error says what is wrong with it. A single word that is not a level is refused: `tracing` would
+/// read it as the name of a module, and would log only that module.
+fn check_filter(filter: &str) -> Result<(), String> {
     for part in filter.split(',').map(str::trim) {
         let is_module = part.contains([':', '[']) || part.starts_with("hearken");
         let level = match part.split_once('=') {

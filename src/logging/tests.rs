@@ -1,5 +1,5 @@
-//! Tests of the effect of a panic on the log and on the process. Each test runs this program again in a separate
-//! process, because the panic hook and standard error belong to a whole process.
+//! Tests what a panic does to the log and to the process. Each test runs this program again in a separate process,
+//! because the panic hook and standard error belong to a whole process.
 
 use std::fs::OpenOptions;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! The thread that writes the log's lines. It continues when standard error fails.
+//! The thread that writes the lines of the log. It continues after an error of standard error.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use super::LogFormat;
 use super::line;
 use super::queue::State;
 
-/// How often the log reports lost lines while other lines are written without a pause.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// The interval between two reports of lost lines, while other lines are written without a pause.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes lines until the queue is closed.
 pub(super) struct Writer<W> {
     out: W,
     format: LogFormat,
     state: Arc<State>,
-    /// True after a line that was written only in part. The next line then begins with a line break.
-    is_torn: bool,
-    last_told: Instant,
+    /// True if the last line was written only in part. The next line then begins with a line break.
+    is_unfinished: bool,
+    last_report: Instant,
 }
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(out: W, format: LogFormat, state: Arc<State>) -> Self {
-        Self { out, format, state, is_torn: false, last_told: Instant::now() }
+        Self { out, format, state, is_unfinished: false, last_report: Instant::now() }
     }
 
     /// Writes the lines of the queue until it is closed and empty.
@@ -37,7 +37,7 @@ impl<W: Write> Writer<W> {
                 Ok(line) => line,
                 Err(TryRecvError::Disconnected) => return,
                 Err(TryRecvError::Empty) => {
-                    self.tell_lost();
+                    self.report_lost();
                     if self.state.is_closed() {
                         return;
                     }
@@ -47,34 +47,34 @@ impl<W: Write> Writer<W> {
             };
             self.state.taken(line.len());
             if !self.write(&line) {
-                self.state.lose();
+                self.state.count_lost();
             }
-            if self.last_told.elapsed() > TELL_EVERY {
-                self.tell_lost();
+            if self.last_report.elapsed() > REPORT_INTERVAL {
+                self.report_lost();
             }
         }
     }
 
-    /// Writes one line that reports the lost lines, if there are any. If it cannot be written, the next attempt reports
-    /// them.
-    fn tell_lost(&mut self) {
-        self.last_told = Instant::now();
-        let lost = self.state.untold();
+    /// Writes one line that reports the lost lines, if there are any. If this line cannot be written, the next call
+    /// reports them.
+    fn report_lost(&mut self) {
+        self.last_report = Instant::now();
+        let lost = self.state.unreported();
         if lost == 0 {
             return;
         }
         let message = "log lines were lost, because standard error was not read or could not be written to";
         if self.write(line::line(self.format, "WARN", message, &[("lines", Value::from(lost))]).as_bytes()) {
-            self.state.told(lost);
+            self.state.reported(lost);
         }
     }
 
     /// Writes a line. Returns false if it could not be written.
     fn write(&mut self, line: &[u8]) -> bool {
-        if self.is_torn && self.write_all(b"\n").is_ok() {
-            self.is_torn = false;
+        if self.is_unfinished && self.write_all(b"\n").is_ok() {
+            self.is_unfinished = false;
         }
-        !self.is_torn && self.write_all(line).is_ok()
+        !self.is_unfinished && self.write_all(line).is_ok()
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), ErrorKind> {
@@ -84,10 +84,10 @@ impl<W: Write> Writer<W> {
                 Ok(0) => return Err(ErrorKind::WriteZero),
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
-                // Another program may have made the terminal or pipe that it shares with this one non-blocking.
+                // Another program that shares the terminal or pipe may have made it non-blocking.
                 Err(err) if err.kind() == ErrorKind::WouldBlock => wait_for_room(),
                 Err(err) => {
-                    self.is_torn |= rest.len() < bytes.len();
+                    self.is_unfinished |= rest.len() < bytes.len();
                     return Err(err.kind());
                 }
             }
@@ -115,8 +115,8 @@ mod tests {
     use super::*;
     use crate::logging::queue::Queue;
 
-    /// A writer that follows a script: each write accepts so many bytes, or fails. After the end of the script it
-    /// accepts everything.
+    /// A writer that follows a script. Each write accepts the number of bytes in the script, or fails. After the end of
+    /// the script, each write accepts all bytes.
     #[derive(Clone, Default)]
     struct Script(Arc<Mutex<Played>>);
 

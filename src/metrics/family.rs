@@ -1,5 +1,5 @@
-//! A typed wrapper over the library's metrics: the compiler checks the number of labels, so that no use can fail at run
-//! time.
+//! A typed wrapper over the library's metrics. The compiler checks the number of labels, so that no use of a metric can
+//! fail at run time.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,7 +21,7 @@ pub(super) struct Spec<V, const N: usize> {
 }
 
 impl<V: Kind, const N: usize> Spec<V, N> {
-    /// Creates the metric, which `registry` shows from now on.
+    /// Creates the metric and adds it to the registry.
     ///
     /// # Errors
     /// When the name or a label is invalid, or the name is taken.
@@ -32,7 +32,7 @@ impl<V: Kind, const N: usize> Spec<V, N> {
     }
 }
 
-/// A metric with all the label values that have occurred. Cheap to clone: all clones are the same metric.
+/// A metric with all label values that have occurred; cheap to clone. All clones are the same metric.
 #[derive(Clone)]
 pub(super) struct Family<V, const N: usize>(V);
 
@@ -43,7 +43,7 @@ impl<V, const N: usize> fmt::Debug for Family<V, N> {
 }
 
 impl<V: Kind, const N: usize> Family<V, N> {
-    /// Returns the metric with these label values, which is shown from now on.
+    /// Returns the series with these label values. The scrapes contain it from now on.
     pub(super) fn of(&self, labels: [&str; N]) -> V::One {
         self.0.one(&labels)
     }
@@ -51,7 +51,7 @@ impl<V: Kind, const N: usize> Family<V, N> {
 
 /// A kind of metric.
 pub(super) trait Kind: Collector + Clone + 'static {
-    /// Its name in the text format.
+    /// The name of the kind in the text format.
     const NAME: &'static str;
     /// A metric with one set of label values.
     type One;

@@ -1,11 +1,11 @@
-//! Metrics of subscribers. They are updated when a subscription begins and ends, and in between in large steps.
+//! Metrics of subscribers. They are updated when a subscription begins or ends, and otherwise once for many frames.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
 use super::family::Family;
 use super::{MetricsError, names};
 
-/// Metrics of subscribers and what they are sent.
+/// Metrics of subscribers and of the frames that are sent to them.
 #[derive(Debug, Clone)]
 pub struct FanoutMetrics {
     by_body: IntGauge,
@@ -31,8 +31,8 @@ impl FanoutMetrics {
         })
     }
 
-    /// Counts a new subscriber, which the HTTP server writes to.
-    pub fn came(&self) {
+    /// Counts a new subscriber. The HTTP server writes to it.
+    pub fn subscribed(&self) {
         self.by_body.inc();
     }
 
@@ -44,7 +44,7 @@ impl FanoutMetrics {
 
     /// Counts the end of a subscription. The subscription's `Drop` calls this, so that each one is counted exactly
     /// once.
-    pub fn went(&self, handed_over: bool, reason: &str) {
+    pub fn subscription_ended(&self, handed_over: bool, reason: &str) {
         if handed_over {
             self.by_pump.dec()
         } else {

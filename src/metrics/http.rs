@@ -7,7 +7,7 @@ use prometheus::{HistogramVec, IntCounterVec, Registry};
 use super::family::Family;
 use super::{MetricsError, names};
 
-/// The route of a path that is not in the URL table, and the method of a request with a non-standard one.
+/// The label for the route of a path that is not in the URL table, and for a method that is not a standard one.
 const OTHER: &str = "other";
 
 /// Metrics of requests and refused connections.
@@ -33,8 +33,8 @@ impl HttpMetrics {
         })
     }
 
-    /// Counts an answered request and its duration. `route` is the pattern of its path, if there is one; `refused` is
-    /// the code of the error that it was answered with.
+    /// Counts an answered request, with its duration. `route` is the pattern of its path, if there is one. `refused` is
+    /// the error code of the answer, if the answer is an error.
     pub fn answered(
         &self,
         route: Option<&str>,
@@ -56,7 +56,7 @@ impl HttpMetrics {
         }
     }
 
-    /// Counts a connection that was closed at once, for this reason.
+    /// Counts a connection that was closed at once for this reason.
     pub fn connection_refused(&self, reason: &str) {
         self.connections_refused.of([reason]).inc();
     }

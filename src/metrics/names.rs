@@ -1,7 +1,8 @@
-//! Every metric, declared once: its name, its kind, its labels and its help text. The table in `docs/observability.md` is this one.
+//! Declares every metric once: its name, its kind, its labels and its help text. The table in `docs/observability.md` is
+//! the same.
 //!
 //! Labels have few values, and all of them are known when the server starts or are written in its source: channels,
-//! codes, routes. Models, keys and tasks are not labels: clients could create as many of them as they like.
+//! codes, routes. Models, keys and tasks are not labels, because clients could create any number of them.
 
 use std::marker::PhantomData;
 
@@ -12,13 +13,13 @@ use super::family::{Kind, Spec};
 /// A metric as the documentation describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Described {
-    /// Its name.
+    /// The name of the metric.
     pub name: &'static str,
     /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
-    /// The names of its labels.
+    /// The names of the labels.
     pub labels: &'static [&'static str],
-    /// Its help text.
+    /// The help text.
     pub help: &'static str,
 }
 
@@ -44,14 +45,14 @@ macro_rules! metrics {
     (@ $buckets:ident) => { $buckets };
 }
 
-/// Upper bounds in seconds, for work on this machine.
+/// Upper bounds of buckets in seconds, for work on this machine.
 const QUICK: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Upper bounds in seconds, for what a client waits for.
+/// Upper bounds of buckets in seconds, for times that a client waits.
 const WAITS: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
-/// Upper bounds in seconds, for what may take as long as an answer.
+/// Upper bounds of buckets in seconds, for times that may be as long as a whole answer.
 const ANSWERS: &[f64] =
     &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0];
-/// Upper bounds for the number of writes in one commit.
+/// Upper bounds of buckets for the number of writes in one commit.
 const BATCHES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 metrics! {
@@ -103,15 +104,15 @@ metrics! {
     SUBSCRIBERS: IntGaugeVec, "hearken_subscribers", ["transport"],
         "Connected subscribers, by the part that writes to them: pump (after the hand-over, once the first piece is written), body (the HTTP server).";
     SUBSCRIPTIONS_ENDED: IntCounterVec, "hearken_subscriptions_ended_total", ["reason"],
-        "Subscriptions that have ended, by reason: complete, left (disconnected), stuck (took nothing; only of the \
-         pumps, others count as left), broken_off (the server stopped, or the frames could no longer be read), \
-         revoked (with their key).";
+        "Subscriptions that have ended, by reason: complete, left (the client disconnected), stuck (the client received \
+         nothing; only with a pump, otherwise it counts as left), broken_off (the server stopped, or the frames could no \
+         longer be read), revoked (the key was revoked).";
     SENT: IntCounterVec, "hearken_frames_sent_total", [], "Frames that were written to subscribers.";
     SENT_BYTES: IntCounterVec, "hearken_frames_sent_bytes_total", [], "Bytes that were written to subscribers; where a pump writes, with the framing of the body.";
     BEHIND: IntGaugeVec, "hearken_frames_behind", [],
         "Frames that are published and not yet written, of all subscribers of the pumps together.";
     BEHIND_MAX: IntGaugeVec, "hearken_frames_behind_max", [], "Frames that are published and not yet written, of the subscriber that is furthest behind.";
-    SUBSCRIBERS_BEHIND: IntGaugeVec, "hearken_subscribers_behind", [], "Subscribers of the pumps that have yet to be sent a frame.";
+    SUBSCRIBERS_BEHIND: IntGaugeVec, "hearken_subscribers_behind", [], "Subscribers of the pumps for which a published frame is not yet written.";
     STREAMS_KEPT: IntGaugeVec, "hearken_streams_kept", [], "Streams of ended tasks that are kept in memory; their frames are in memory or on disk.";
     STREAMS_MEMORY: IntGaugeVec, "hearken_stream_memory_bytes", [], "Memory that streams of ended tasks use.";
     STREAMS_MEMORY_LIMIT: IntGaugeVec, "hearken_stream_memory_limit_bytes", [],
@@ -125,7 +126,7 @@ metrics! {
         "Requests that were answered with an error, by the error's code.";
     CONNECTIONS: IntGaugeVec, "hearken_http_connections", [], "Open connections of clients.";
     CONNECTIONS_LIMIT: IntGaugeVec, "hearken_http_connections_limit", [],
-        "Most open connections: what the limit on open files leaves beside the tasks.";
+        "Most open connections: the limit on open files, less the files that hearken and its tasks need.";
     CONNECTIONS_REFUSED: IntCounterVec, "hearken_http_connections_refused_total", ["reason"],
         "Connections that were closed at once: no open file was left (open_files), or their address had as many as limits.max_connections_per_address allows (address).";
     PAYLOAD: IntGaugeVec, "hearken_payload_memory_bytes", [], "Memory that the bodies of uploads use.";

@@ -1,4 +1,4 @@
-//! Gauges of this moment: read from their owners when scraped, and dropped afterwards.
+//! The gauges of one scrape. They are read from their owners and dropped after the scrape.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::family::Spec;
 use super::process::Process;
 use super::{MetricsError, names};
 
-/// The tasks that have a slot and those that wait for one.
+/// The numbers of the tasks that have a slot, and of those that wait for a slot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueLevels {
     /// Tasks that wait for their first slot.
     pub pending: usize,
-    /// How long the first of them has waited; zero if none waits.
+    /// How long the oldest task without a first slot has waited; zero if none waits.
     pub oldest: Duration,
     /// Tasks that wait for a slot of another channel.
     pub changing: usize,
@@ -22,16 +22,16 @@ pub struct QueueLevels {
     pub channels: Vec<(String, usize, usize)>,
 }
 
-/// The tasks of this process.
+/// The numbers of the tasks and streams of this process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskLevels {
-    /// The tasks that run and that wait.
+    /// The tasks that run, and the tasks that wait.
     pub queue: QueueLevels,
     /// Most tasks that may wait for their first slot.
     pub most_pending: usize,
-    /// Streams of ended tasks that are found in memory.
+    /// Streams of ended tasks that are kept in memory.
     pub streams_kept: usize,
-    /// Bytes of them in memory, and the limit.
+    /// Bytes of memory that the streams of ended tasks use, and the limit.
     pub streams_memory: (usize, usize),
 }
 
@@ -40,20 +40,20 @@ pub struct TaskLevels {
 pub struct HttpLevels {
     /// Open connections.
     pub connections: (usize, usize),
-    /// Bytes of uploads under way.
+    /// Bytes of the uploads that are running.
     pub payload: (usize, usize),
-    /// Uploads that wait for room.
+    /// Uploads that wait for memory.
     pub uploads_waiting: usize,
     /// Bytes of responses that are being built or sent.
     pub responses: (usize, usize),
-    /// Responses that wait for room.
+    /// Responses that wait for memory.
     pub responses_waiting: usize,
 }
 
-/// The store's queue and files.
+/// The state of the store's queue and files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreLevels {
-    /// True while the store takes tasks.
+    /// True while the store accepts tasks.
     pub works: bool,
     /// Writes that wait for a commit.
     pub writes_waiting: usize,
@@ -70,8 +70,8 @@ pub struct DiskLevels {
     pub size: u64,
 }
 
-/// The gauges of one moment. A gauge is shown only if its owner has answered: a gap in a graph shows that it has not,
-/// and an old value would hide that.
+/// The gauges of one moment. A gauge without an answer of its owner is left out. A graph then has a gap, while an old
+/// value would hide that the owner does not answer.
 #[derive(Debug, Default)]
 pub struct Now(Registry);
 
@@ -82,10 +82,10 @@ impl Now {
         Self::default()
     }
 
-    /// Shows in which of all states the breaker of each channel is.
+    /// Sets the state of each channel's breaker: 1 for the state that it has, 0 for the others.
     ///
     /// # Errors
-    /// As for all of these methods: when a metric is declared incorrectly, or set twice.
+    /// When a metric is declared incorrectly, or set twice. The same is true of all methods here.
     pub fn breakers<'a>(
         &self,
         all: &[&str],
@@ -100,7 +100,7 @@ impl Now {
         Ok(())
     }
 
-    /// Shows the tasks that run and that wait.
+    /// Sets the gauges of tasks.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
@@ -121,15 +121,15 @@ impl Now {
         Ok(())
     }
 
-    /// Shows how many frames all subscribers together have yet to be sent, how many the slowest one has, and how many
-    /// subscribers have any.
+    /// Sets the gauges of subscribers that are behind: the unsent frames of all together, the unsent frames of the
+    /// slowest one, and the number of subscribers with unsent frames.
     pub fn behind(&self, frames: usize, most: usize, subscribers: usize) -> Result<(), MetricsError> {
         self.set(&names::BEHIND, count(frames))?;
         self.set(&names::BEHIND_MAX, count(most))?;
         self.set(&names::SUBSCRIBERS_BEHIND, count(subscribers))
     }
 
-    /// Shows memory and connections of requests.
+    /// Sets the gauges of memory and connections of requests.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
@@ -144,7 +144,7 @@ impl Now {
         self.set(&names::RESPONSES_WAITING, count(levels.responses_waiting))
     }
 
-    /// Shows the store's queue and files.
+    /// Sets the gauges of the store's queue and files.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
@@ -155,7 +155,7 @@ impl Now {
         self.set(&names::SPOOL_LIMIT, number(levels.spool.1))
     }
 
-    /// Shows the disk of the store.
+    /// Sets the gauges of the store's disk.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
@@ -164,7 +164,7 @@ impl Now {
         self.set(&names::DISK_SIZE, number(disk.size))
     }
 
-    /// Shows how many log lines were lost since the start.
+    /// Sets the number of log lines that were lost since the start.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
@@ -173,7 +173,7 @@ impl Now {
         Ok(())
     }
 
-    /// Shows the values of the process.
+    /// Sets the values of the process.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).

@@ -1,11 +1,11 @@
-//! The process as the system reports it, under the names that all of Prometheus' clients use.
+//! Metrics of the process as the system reports it, under the names that all Prometheus clients use.
 //!
-//! The values are read from Linux' `/proc`. A value that another system does not report is not shown. The library has a
-//! collector for this, but it brings five crates, among them an older version of one that is used already.
+//! The values are read from Linux' `/proc`. On other systems, missing values are left out. The library has a collector
+//! for this, but it adds five crates, among them an older version of a crate that is already used.
 
 use std::path::Path;
 
-/// What the system reports of this process; `None` where it does not.
+/// The values that the system reports about this process. A value that it does not report is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Process {
     pub(super) cpu_seconds: Option<f64>,
@@ -17,9 +17,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Reads the values from the system. This blocks: the system may have to count a hundred thousand open files.
+    /// Reads the values from the system. This blocks the thread, because the system may have to count a hundred
+    /// thousand open files.
     #[must_use]
-    pub fn look() -> Self {
+    pub fn read() -> Self {
         let stat = Self::of_stat(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default());
         let limit = rlimit::Resource::NOFILE.get_soft().ok();
         Self { open_files: open_files(Path::new("/proc/self/fd")), most_files: limit, ..stat }
@@ -27,7 +28,7 @@ impl Process {
 
     /// Parses the content of `/proc/self/stat`.
     fn of_stat(stat: &str) -> Self {
-        // The second field is the program's name, which may hold anything.
+        // The second field is the program's name, which may contain any characters.
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         let ticks = rustix::param::clock_ticks_per_second() as f64;
@@ -44,12 +45,12 @@ impl Process {
 
 /// Returns how many files are open.
 fn open_files(directory: &Path) -> Option<u64> {
-    // From Linux 6.2 on the directory's size is this number.
-    let told = std::fs::metadata(directory).ok()?.len();
-    if told > 0 {
-        return Some(told);
+    // From Linux 6.2 on, the size of the directory is the number of open files.
+    let size = std::fs::metadata(directory).ok()?.len();
+    if size > 0 {
+        return Some(size);
     }
-    // One of them is the open directory itself.
+    // One of the entries is the open directory itself.
     Some((std::fs::read_dir(directory).ok()?.count() as u64).saturating_sub(1))
 }
 
@@ -75,7 +76,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_values_of_this_process_are_plausible() {
-        let process = Process::look();
+        let process = Process::read();
         assert!(process.resident_bytes.is_some_and(|bytes| bytes > 1 << 20), "{process:?}");
         assert!(process.open_files.is_some_and(|files| files >= 3), "{process:?}");
         assert!(process.threads.is_some() && process.cpu_seconds.is_some());

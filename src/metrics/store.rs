@@ -27,19 +27,19 @@ impl StoreMetrics {
         })
     }
 
-    /// Counts a commit: its writes and how long it took. `stands` is true if it was committed.
-    pub fn committed(&self, writes: usize, took: Duration, stands: bool) {
+    /// Counts a commit, with its writes and its duration. `is_committed` is true if it has succeeded.
+    pub fn committed(&self, writes: usize, took: Duration, is_committed: bool) {
         self.commit.observe(took.as_secs_f64());
         self.writes.observe(writes as f64);
-        if !stands {
+        if !is_committed {
             self.failed.inc();
         }
     }
 
-    /// Counts a round in which journals were synced to the disk. `works` is false if it failed.
-    pub fn synced(&self, took: Duration, works: bool) {
+    /// Counts a round in which journals were synced to the disk. `has_succeeded` is false if it failed.
+    pub fn synced(&self, took: Duration, has_succeeded: bool) {
         self.sync.observe(took.as_secs_f64());
-        if !works {
+        if !has_succeeded {
             self.journal_failures.inc();
         }
     }

@@ -9,12 +9,13 @@ use super::family::Family;
 use super::names;
 use crate::error::ErrorCode;
 
-/// The outcome of a success, beside the error codes.
+/// The label of a success. The labels of failures are error codes.
 const COMPLETED: &str = "completed";
-/// The channel of a task that has called none. No channel can have this name.
+/// The label for the channel of a task that has called no channel. No channel can have this name.
 pub const NO_CHANNEL: &str = "none";
-/// Failures that are not the submitter's fault; these page the operator. deploy/prometheus/alerts.yml names the same codes.
-const OURS: [ErrorCode; 11] = [
+/// The failures that are not the submitter's fault. They page the operator: `deploy/prometheus/alerts.yml` names the
+/// same codes.
+const PAGING: [ErrorCode; 11] = [
     ErrorCode::UpstreamError,
     ErrorCode::UpstreamAuthError,
     ErrorCode::UpstreamInvalidResponse,
@@ -33,8 +34,8 @@ const OURS: [ErrorCode; 11] = [
 pub enum Cause {
     /// The reason that the code names.
     Code(ErrorCode),
-    /// A caller has made up a model that the channel's globs cover and its upstream does not know. The code says that
-    /// the upstream failed, but this must not page the operator.
+    /// A client has named a model that the channel's globs match and its upstream does not know. The error code says
+    /// that the upstream failed, but this must not page the operator.
     NotServed,
 }
 
@@ -53,7 +54,7 @@ impl From<ErrorCode> for Cause {
     }
 }
 
-/// How an upstream call ended. There are few classes, so that one graph shows all.
+/// How an upstream call ended. There are few classes, so that one graph can show all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Ok,
@@ -125,13 +126,13 @@ impl Class {
 pub struct TaskEnd<'a> {
     /// The channel that was called last, if any.
     pub channel: Option<&'a str>,
-    /// Why it failed; `None` if it completed.
+    /// Why the task failed; `None` if it completed.
     pub failed: Option<Cause>,
     /// Time from acceptance to the end.
     pub duration: Duration,
     /// For a completed task, the tokens of its prompt and of its completion.
     pub tokens: Option<(u64, u64)>,
-    /// Duration of its audio, if known.
+    /// The duration of the task's audio, if it is known.
     pub audio: Option<Duration>,
 }
 
@@ -185,8 +186,8 @@ impl TaskMetrics {
     }
 
     /// Creates the series of this channel.
-    pub(super) fn expect(&self, channel: &str) {
-        self.expect_ends(channel);
+    pub(super) fn create_series(&self, channel: &str) {
+        self.create_end_series(channel);
         let _ = self.duration.of([channel, COMPLETED]);
         let _ = (self.retries.of([channel]), self.failovers.of([channel]), self.audio.of([channel]));
         let _ = (self.first_chunk.of([channel]), self.upstream_first.of([channel]));
@@ -196,9 +197,9 @@ impl TaskMetrics {
         }
     }
 
-    /// Creates the series for its completed tasks and for the failures that page the operator.
-    pub(super) fn expect_ends(&self, channel: &str) {
-        for outcome in OURS.map(ErrorCode::as_str).into_iter().chain([COMPLETED]) {
+    /// Creates the series for the channel's completed tasks, and for the failures that page the operator.
+    pub(super) fn create_end_series(&self, channel: &str) {
+        for outcome in PAGING.map(ErrorCode::as_str).into_iter().chain([COMPLETED]) {
             let _ = self.ended.of([channel, outcome]);
         }
     }
@@ -208,7 +209,7 @@ impl TaskMetrics {
         self.submitted.inc();
     }
 
-    /// Counts a task of an earlier process: it runs again, or it ends.
+    /// Counts a task of an earlier process. `runs` is true if the task runs again, and false if it ends.
     pub fn recovered(&self, runs: bool) {
         self.recovered.of([if runs { "run" } else { "end" }]).inc();
     }
@@ -229,14 +230,14 @@ impl TaskMetrics {
         self.fetched_bytes.inc_by(result.unwrap_or(0));
     }
 
-    /// Records when the first text or thought of a task arrived: the time since its acceptance, and since its call
-    /// began.
+    /// Records when the first text or thought of a task arrived: the time since the acceptance of the task, and the
+    /// time since the beginning of the call.
     pub fn first_chunk(&self, channel: &str, since_accepted: Duration, since_called: Duration) {
         self.first_chunk.of([channel]).observe(since_accepted.as_secs_f64());
         self.upstream_first.of([channel]).observe(since_called.as_secs_f64());
     }
 
-    /// Counts a call that has ended; `failed` is why it, or its task, failed.
+    /// Counts a call that has ended. `failed` is the cause if the call or its task failed.
     pub fn attempt_ended(&self, channel: &str, failed: Option<Cause>) {
         self.attempts.of([channel, Class::of(failed).as_str()]).inc();
     }
@@ -251,7 +252,7 @@ impl TaskMetrics {
         self.failovers.of([channel]).inc();
     }
 
-    /// Counts a journal that has refused chunks, or has not acknowledged them in time.
+    /// Counts a journal that has refused chunks, or has not acknowledged chunks in time.
     pub fn journal_failed(&self) {
         self.journal_failures.inc();
     }

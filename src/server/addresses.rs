@@ -1,4 +1,4 @@
-//! Limits the connections of each address, so that one client cannot take the place of all others.
+//! Limits the connections of each address, so that one client cannot use all connections.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,27 +8,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Number of known addresses from which on those without connections are forgotten.
-const FEW: usize = 64;
+/// The number of addresses up to which addresses without connections are kept.
+const KEPT_ADDRESSES: usize = 64;
 
 /// The connections of each address; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Addresses {
     most: usize,
-    /// A lock, not an actor: a connection is accepted or closed without waiting for anything, and the lock is held only
-    /// for a look into a map. A connection that is closed does not take the lock.
+    /// The state, behind a lock and not in an actor, so that a connection is accepted without waiting for an answer.
+    /// The lock is held only for one access to a map. A connection that closes does not take the lock.
     known: Arc<Mutex<Known>>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The connections that each address has left. Addresses without a connection are forgotten when the map is twice
-    /// as large as after the last time.
+    /// The connections that each address has left. When the map is twice as large as after the last removal, addresses
+    /// without connections are removed.
     left: HashMap<Network, Arc<Semaphore>>,
     kept: usize,
 }
 
-/// The addresses of one client: an IPv4 address, or the /64 prefix of an IPv6 address that a provider assigns.
+/// The addresses that count as one: an IPv4 address, or the /64 network of an IPv6 address, which providers assign to
+/// one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Network {
     V4(Ipv4Addr),
@@ -54,9 +55,9 @@ impl fmt::Display for Network {
 }
 
 impl Addresses {
-    /// Allows `most` connections for each address, where `all` are allowed in total. The default is seven eighths of
-    /// all: a proxy or a load test has one address and many connections, and an eighth is left for other clients and
-    /// for the operator.
+    /// Allows `most` connections for each address; `all` are allowed in total. The default is seven eighths of all,
+    /// because a proxy or a load test has one address and many connections. An eighth is left for other clients and for
+    /// the operator.
     pub(super) fn new(most: Option<NonZeroUsize>, all: usize) -> Self {
         let most = most.map_or_else(|| all.saturating_sub(all / 8).max(1), NonZeroUsize::get);
         Self { most: most.min(Semaphore::MAX_PERMITS), known: Arc::default() }
@@ -67,11 +68,11 @@ impl Addresses {
         self.most
     }
 
-    /// Takes one of the connections of an address; `None` if the address has as many as it may have.
+    /// Takes one of the connections of an address. Returns `None` if the address has no connection left.
     pub(super) fn take(&self, network: Network) -> Option<OwnedSemaphorePermit> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { left, kept } = &mut *known;
-        if left.len() >= (*kept * 2).max(FEW) && !left.contains_key(&network) {
+        if left.len() >= (*kept * 2).max(KEPT_ADDRESSES) && !left.contains_key(&network) {
             // Each open connection also holds its semaphore.
             left.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
             *kept = left.len();
@@ -127,7 +128,7 @@ mod tests {
             drop(addresses.take(Network::V4(Ipv4Addr::from_bits(number))).unwrap());
         }
         let known = addresses.known.lock().unwrap();
-        assert!(known.left.len() <= FEW, "{}", known.left.len());
+        assert!(known.left.len() <= KEPT_ADDRESSES, "{}", known.left.len());
         assert!(known.left.contains_key(&network("192.0.2.1")));
         drop((known, stays));
     }

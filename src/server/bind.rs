@@ -1,4 +1,4 @@
-//! Binds the addresses to listen on, and explains why one cannot be bound.
+//! Binds the addresses to listen on, and explains why an address cannot be bound.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -8,11 +8,11 @@ use tokio::net::TcpSocket;
 /// Connections that may wait to be accepted, on each address.
 const BACKLOG: u32 = 4096;
 
-/// An address that cannot be listened on. The text names where it was set and what to do.
+/// An address on which the server cannot listen. The text says where the address was set, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: cannot listen on {listen}: {}", advice(.source))]
 pub struct BindError {
-    /// Where the address was set.
+    /// The place where the address was set.
     place: String,
     listen: String,
     source: io::Error,
@@ -23,7 +23,7 @@ impl BindError {
         Self { place: place.to_owned(), listen: listen.to_owned(), source }
     }
 
-    /// Returns true if another program listens there, which may be temporary.
+    /// Returns true if another program listens on the address, which may be temporary.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         self.source.kind() == ErrorKind::AddrInUse
@@ -41,7 +41,8 @@ fn advice(err: &io::Error) -> String {
                 .to_owned()
         }
         ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; use 127.0.0.1 for this machine alone, or 0.0.0.0 for all of its addresses"
+            "this machine has no such address; use 127.0.0.1 to accept connections from this machine only, or 0.0.0.0 \
+             from any machine"
                 .to_owned()
         }
         _ => format!("{err}; choose another address"),
@@ -77,7 +78,7 @@ fn each_address<T>(listen: &str, take: impl Fn(SocketAddr) -> io::Result<T>) -> 
 
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart must not wait until the system has forgotten the last connections of the earlier process.
+    // With this option, a restart can bind the address while the system still keeps old connections of it.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
@@ -103,7 +104,7 @@ mod tests {
         for (kind, advice) in [
             (ErrorKind::AddrInUse, "another program listens there"),
             (ErrorKind::PermissionDenied, "ports below 1024"),
-            (ErrorKind::AddrNotAvailable, "use 127.0.0.1 for this machine alone"),
+            (ErrorKind::AddrNotAvailable, "use 127.0.0.1 to accept connections from this machine only"),
             (ErrorKind::Other, "choose another address"),
         ] {
             let err = BindError::new("--listen", "192.0.2.1:80", kind.into()).to_string();

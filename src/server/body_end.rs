@@ -1,4 +1,4 @@
-//! Finds the end of an HTTP/1 request's body. The bytes after it belong to the next request.
+//! Finds the end of the body of an HTTP/1 request. The bytes after the body belong to the next request.
 
 /// The rest of a body that has yet to arrive.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +11,8 @@ pub(super) enum BodyEnd {
     WithConnection,
 }
 
-/// A place in a chunked body. Only well-formed bodies are tracked: any other body ends the connection.
+/// A place in a chunked body. The body is assumed to be well-formed, because the dispatcher ends the connection after a
+/// malformed body.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place {
     /// Within the digits of a chunk's size.
@@ -45,7 +46,7 @@ impl BodyEnd {
         matches!(self, Self::After(0))
     }
 
-    /// Takes the bytes that belong to the body from those that have arrived. Returns how many they are.
+    /// Processes the next bytes of the connection. Returns how many of them belong to the body.
     pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::WithConnection => bytes.len(),
@@ -66,14 +67,14 @@ impl BodyEnd {
 }
 
 impl Place {
-    /// Walks over the bytes. Returns how many belong to the body if its end is among them.
+    /// Processes the next bytes. Returns how many of them belong to the body if the body ends within them.
     fn take(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             at += 1;
             *self = match (*self, byte) {
                 (Self::Data(left), _) => {
-                    // One byte of the data is passed already.
+                    // The first byte of the data was already processed.
                     let rest = (left - 1).min((bytes.len() - at) as u64);
                     at += usize::try_from(rest).unwrap_or_default();
                     if left - 1 == rest { Self::DataEnd } else { Self::Data(left - 1 - rest) }

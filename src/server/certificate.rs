@@ -1,4 +1,4 @@
-//! The certificate and key for TLS: read from their PEM files and checked.
+//! Reads the certificate and the key for TLS from their PEM files, and checks them.
 
 use std::fmt;
 use std::io;
@@ -19,8 +19,8 @@ use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 
 use crate::config::{ConfiguredFile, TlsConfig};
 
-/// The time before expiry from which on a warning is given. Automatic renewal happens long before this, so a
-/// certificate with less time left needs attention.
+/// The time before the expiry of a certificate from which on there is a warning. Automatic renewals happen earlier, so
+/// a certificate with less time left needs attention.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The content of both files.
@@ -46,8 +46,8 @@ pub struct Certificate {
     is_authority: bool,
 }
 
-/// Why the files of a certificate cannot be used. The text names the place in the configuration, the file and what to
-/// do.
+/// Why the files of a certificate cannot be used. The text names the place in the configuration and the file, and says
+/// what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {file} {reason}")]
 pub struct CertificateError {
@@ -68,7 +68,7 @@ impl Pair {
         let read = |file: &ConfiguredFile| {
             std::fs::read(&file.path).map_err(|err| {
                 let advice = match err.kind() {
-                    io::ErrorKind::PermissionDenied => "let the user that hearken runs as read it",
+                    io::ErrorKind::PermissionDenied => "allow the user that runs hearken to read it",
                     _ => "name an existing PEM file; relative paths begin where hearken was started",
                 };
                 CertificateError::new(file, format!("cannot be read: {err}: {advice}"))
@@ -86,10 +86,10 @@ impl Certificate {
     /// [`CertificateError`] if a file cannot be read or does not hold what it should, or if the key does not belong to
     /// the certificate.
     pub fn load(config: &TlsConfig) -> Result<Self, CertificateError> {
-        Self::judge(&Pair::read(config)?, config)
+        Self::check(&Pair::read(config)?, config)
     }
 
-    pub(super) fn judge(pair: &Pair, config: &TlsConfig) -> Result<Self, CertificateError> {
+    pub(super) fn check(pair: &Pair, config: &TlsConfig) -> Result<Self, CertificateError> {
         let of_certificate = |reason: String| CertificateError::new(&config.certificate, reason);
         let of_key = |reason: String| CertificateError::new(&config.key, reason);
         let chain: Vec<CertificateDer<'static>> =
@@ -100,7 +100,8 @@ impl Certificate {
                 ))
             })?;
         let Some(leaf) = chain.first() else {
-            let reason = "holds no certificate: it must begin with -----BEGIN CERTIFICATE-----, as in certbot's fullchain.pem";
+            let reason = "holds no certificate: it must begin with -----BEGIN CERTIFICATE-----, as in certbot's \
+                          fullchain.pem";
             return Err(of_certificate(reason.to_owned()));
         };
         let unreadable =
@@ -124,8 +125,9 @@ impl Certificate {
             err => of_key(format!("is not a valid PEM file ({}): write the key to it again", fault(&err))),
         })?;
         let key = ring::sign::any_supported_type(&key).map_err(|_| {
-            of_key("holds a private key of a type that hearken does not support: use RSA (2048 bits or more), ECDSA (P-256, \
-                    P-384) or Ed25519".to_owned())
+            let reason = "holds a private key of a type that hearken does not support: use RSA (2048 bits or more), \
+                          ECDSA (P-256, P-384) or Ed25519";
+            of_key(reason.to_owned())
         })?;
         let (names, begins, ends) = (
             names(&parsed).map_err(|err| unreadable(err.to_string()))?,
@@ -136,8 +138,8 @@ impl Certificate {
         key.keys_match().map_err(|_| {
             let file = config.certificate.path.display();
             of_key(format!(
-                "holds a key that does not belong to the certificate in {file}: name the files of one pair, with the server's \
-                 certificate before those of its issuers"
+                "holds a key that does not belong to the certificate in {file}: name the files of one pair, with the \
+                 server's certificate before those of its issuers"
             ))
         })?;
         Ok(Self { key: Arc::new(key), names, begins, ends, is_authority: is_authority(&parsed) })
@@ -160,7 +162,7 @@ impl Certificate {
         httpdate::fmt_http_date(self.ends)
     }
 
-    /// Returns what the operator should know about the certificate at this time.
+    /// Returns a warning for the operator, if the certificate has a fault at this time.
     #[must_use]
     pub fn warning(&self, now: SystemTime) -> Option<String> {
         let clients = "clients refuse it";
@@ -171,7 +173,7 @@ impl Certificate {
             Some(format!("the certificate is valid only from {begins} on: {clients}; check the clock"))
         } else if self.is_authority {
             Some(
-                "the certificate is marked as a certificate authority: many clients refuse it, and `hearken submit` does; \
+                "the certificate is marked as a certificate authority: many clients refuse it, also `hearken submit`; \
                  make it with `-addext basicConstraints=critical,CA:FALSE` after `openssl req -x509`"
                     .to_owned(),
             )
@@ -214,7 +216,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
 
-/// Returns the fault of a PEM file, without any of its content.
+/// Describes the fault of a PEM file, without any of its content.
 fn fault(err: &pem::Error) -> &'static str {
     match err {
         pem::Error::MissingSectionEnd { .. } => "its end is missing",
@@ -252,7 +254,7 @@ mod tests {
         parameters.is_ca = is_ca;
         let certificate = parameters.self_signed(&key).unwrap().pem();
         let pair = Pair { certificate: certificate.into(), key: key.serialize_pem().into() };
-        Certificate::judge(&pair, &config()).unwrap()
+        Certificate::check(&pair, &config()).unwrap()
     }
 
     #[test]
@@ -294,7 +296,7 @@ mod tests {
         ] {
             let certificate = marked(&["localhost"], is_ca);
             let warning = certificate.warning(certificate.begins);
-            assert_eq!(warning.is_some_and(|told| told.contains("CA:FALSE")), warns);
+            assert_eq!(warning.is_some_and(|text| text.contains("CA:FALSE")), warns);
         }
     }
 }

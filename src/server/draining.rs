@@ -1,7 +1,7 @@
-//! Signals connections that the server drains, at almost no cost before the drain.
+//! Notifies connections that the server drains, at almost no cost before the drain.
 //!
-//! The HTTP server polls its shutdown signal each time that a connection is woken, which is for each event of a stream.
-//! The HTTP server's own signal registers a waker anew each time.
+//! The HTTP server polls its shutdown signal each time that a connection is woken, so for each event of a stream. The
+//! signal that the HTTP server would use by default registers a waker at each poll.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,50 +11,50 @@ use std::task::{Context, Poll};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// Shows whether the server drains.
+/// A signal that the server drains; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Draining(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    is_told: AtomicBool,
-    told: Arc<Notify>,
+    has_started: AtomicBool,
+    waiters: Arc<Notify>,
 }
 
 impl Draining {
     /// Signals that the drain has started.
-    pub(super) fn tell(&self) {
-        self.0.is_told.store(true, Ordering::Release);
-        self.0.told.notify_waiters();
+    pub(super) fn start(&self) {
+        self.0.has_started.store(true, Ordering::Release);
+        self.0.waiters.notify_waiters();
     }
 
     /// Returns a future that resolves when the drain has started.
-    pub(super) fn told(&self) -> Told {
-        Told { state: Arc::clone(&self.0), waiting: None }
+    pub(super) fn started(&self) -> DrainStarted {
+        DrainStarted { state: Arc::clone(&self.0), waiting: None }
     }
 }
 
-/// Resolves when the drain has started. It wakes the task that polled it first, because a connection never moves to
-/// another task.
+/// A future that resolves when the drain has started. It wakes only the task that polled it first, because a connection
+/// never moves to another task.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct DrainStarted {
     state: Arc<State>,
     waiting: Option<Pin<Box<OwnedNotified>>>,
 }
 
-impl Future for Told {
+impl Future for DrainStarted {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.waiting.is_none() {
-            let mut waiting = Box::pin(Arc::clone(&self.state.told).notified_owned());
+            let mut waiting = Box::pin(Arc::clone(&self.state.waiters).notified_owned());
             if waiting.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             self.waiting = Some(waiting);
         }
-        // Checked after the registration: `tell` sets the flag first and then notifies.
-        if self.state.is_told.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        // The flag is checked after the registration, because `start` sets the flag before it notifies.
+        if self.state.has_started.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -67,10 +67,10 @@ mod tests {
     #[tokio::test]
     async fn a_drain_wakes_waiters_and_later_ones_do_not_wait() {
         let draining = Draining::default();
-        let waiting = tokio::spawn(draining.told());
+        let waiting = tokio::spawn(draining.started());
         tokio::task::yield_now().await;
-        draining.tell();
+        draining.start();
         waiting.await.unwrap();
-        assert!(draining.told().now_or_never().is_some());
+        assert!(draining.started().now_or_never().is_some());
     }
 }

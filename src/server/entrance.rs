@@ -1,8 +1,8 @@
-//! From an accepted connection to HTTP: plain HTTP/1, or HTTP/1 or HTTP/2 over TLS.
+//! Serves HTTP on accepted connections: plain HTTP/1, or HTTP/1 or HTTP/2 over TLS.
 //!
-//! Plain connections have our own type ([`Socket`]), so that a response's body can take one away (see
+//! Plain connections have hearken's own type ([`Socket`]), so that a response's body can take over a connection (see
 //! [`fanout`](crate::fanout)). Over TLS there is no hand-over; the [`Socket`] below TLS still disconnects a client that
-//! takes nothing. An [intake](super::intake) filters what the HTTP/1 dispatcher reads.
+//! receives nothing. An [intake](super::intake) controls what the HTTP/1 dispatcher reads.
 
 use std::fmt;
 use std::future::ready;
@@ -19,26 +19,28 @@ use actix_service::{Service, ServiceFactory, fn_factory, fn_service};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::disconnect_watch::Connection;
 use super::draining::Draining;
 use super::http2::Http2;
 use super::intake::Intake;
-use super::leave_watch::Connection;
 use super::open_files::OpenFiles;
 use super::serving::{Expecting, Serving};
-use super::tls::{Spoken, Tls};
+use super::tls::{Protocol, Tls};
 use crate::fanout::{OpenFile, Socket, StreamConfig};
 
-/// An idle connection is kept this long: longer than the minute of common proxies, which must close first.
+/// How long an idle connection is kept. It is longer than the minute of common proxies, because the proxy must close
+/// the connection first.
 pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(75);
 /// How long a client may take to send a request's head, or the rest of a body that no handler reads.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to close a connection that the server has ended with unread bytes in it.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Most bytes for a client that the kernel buffers before it can send them: about this many, plus the rest of the last
-/// segment. The kernel's own limit is megabytes. That would be acceptable if only the slow client paid for it. But
-/// Linux puts what one thread writes to many sockets into the same pages of 32 KiB. A few hundred clients that do not
-/// read pin a page for each event that they have yet to get, and with it what all others were sent. Without this limit
-/// that was 60 MB a second with 200 of 15,000, until the kernel killed the server.
+/// Most bytes that the kernel buffers for a client and has not sent: about this many, plus the rest of the last
+/// segment. The kernel's own limit is some megabytes, which would be acceptable if only a slow client's bytes took
+/// memory. But Linux puts what one thread writes to many sockets into the same pages of 32 KiB. So a few hundred
+/// clients that do not read keep a page in memory for each event that is still to be sent to them, with the bytes of
+/// all other clients in it. Measured without this limit: with 200 such clients among 15,000, memory grew by 60 MB a
+/// second, until the kernel killed the server.
 const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// Accepts the connections of one worker at one address.
@@ -78,7 +80,7 @@ impl Entrance {
         })
     }
 
-    /// Serves TLS, and in it HTTP/1 or HTTP/2, as client and server agree.
+    /// Serves HTTP/1 or HTTP/2 over TLS, as client and server agree.
     pub(super) fn secure<S>(self, tls: Tls, app: S) -> impl ServiceFactory<TcpStream, Config = ()>
     where
         S: ServiceFactory<Request, Config = (), Response = Response<BoxBody>, Error = Response<BoxBody>>
@@ -89,7 +91,7 @@ impl Entrance {
         fn_factory(move || {
             let (entrance, tls, app) = (self.clone(), tls.clone(), Rc::clone(&app));
             async move {
-                // One application for both protocols, so that all subscribers of a stream share its wake-ups.
+                // Both protocols use one application, so that all subscribers of a stream share its wake-ups.
                 let app = Rc::new(app.new_service(()).await.map_err(drop)?);
                 let http1 = Rc::new(entrance.clone().http1(Rc::clone(&app)).await?);
                 let http2 = Rc::new(Http2 { app, draining: entrance.draining.clone() });
@@ -104,8 +106,8 @@ impl Entrance {
                                 |err| tracing::debug!(%err, ?peer, "a connection failed before its first HTTP request"),
                             )?;
                         match spoken {
-                            Spoken::Http1 => http1.call((entrance.intake(stream), peer)).await,
-                            Spoken::Http2 => {
+                            Protocol::Http1 => http1.call((entrance.intake(stream), peer)).await,
+                            Protocol::Http2 => {
                                 let send_timeout = stream.get_ref().0.send_timeout();
                                 let served = http2.serve(stream, peer, send_timeout).await;
                                 served.map_err(|err| io::Error::other(err).into())
@@ -134,13 +136,14 @@ impl Entrance {
             .keep_alive(if self.keep_alive.is_some() { KeepAlive::Os } else { KeepAlive::Disabled })
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            // The intake reports the end of what a client sends only if no answer is under way, or the client has left.
+            // The intake reports the end of the client's side only when no request is being answered, or when the
+            // client has disconnected.
             .h1_allow_half_closed(false)
             .local_addr(self.address)
-            .graceful_shutdown_signal(move || draining.told())
+            .graceful_shutdown_signal(move || draining.started())
             .expect(fn_factory(move || ready(Ok::<_, Response<BoxBody>>(Expecting(Rc::clone(&expecting))))))
             .on_connect_ext(move |intake: &Intake<T>, data: &mut Extensions| {
-                data.insert(intake.turn());
+                data.insert(intake.http1_state());
                 let Some(socket) = intake.stream().socket() else { return };
                 data.insert(socket.send_timeout());
                 if let Some(hand_over) = socket.hand_over() {
@@ -156,12 +159,12 @@ impl Entrance {
         Intake::new(stream, self.keep_alive.unwrap_or(REQUEST_TIMEOUT))
     }
 
-    /// Accepts a connection, if there is room for it.
+    /// Accepts a connection, if an open file is left for it.
     fn admit(&self, stream: &TcpStream) -> io::Result<(OpenFile, Option<SocketAddr>)> {
         let peer = stream.peer_addr().ok();
         let file = self.open_files.take(peer.map(|peer| peer.ip())).ok_or(io::ErrorKind::QuotaExceeded)?;
-        // A frame must not wait for the acknowledgement of the one before it. If a system refuses either option, the
-        // connection is slower or costs more, but works.
+        // With the first option, a frame does not wait for the acknowledgement of the frame before it. If the system
+        // refuses one of the options, the connection is slower or costs more, but works.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
         Ok((file, peer))

@@ -1,4 +1,4 @@
-//! One request on an HTTP/2 connection, and its answer.
+//! Answers one request on an HTTP/2 connection.
 
 use std::cell::Cell;
 use std::cmp::min;
@@ -20,26 +20,26 @@ use futures_util::Stream;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
-use super::heads::{sent, take_down};
+use super::heads::{copy_request_head, response_head};
 use super::unsent::{Unsent, UnsentPiece};
 
 use crate::api::CloseConnection;
 use crate::deadline::timeout;
 use crate::fanout::SendTimeout;
 
-/// Why an answer is not sent to its end.
-enum Cut {
+/// Why the sending of an answer stopped before its end.
+enum Abort {
     /// The client has cancelled the answer, or has disconnected.
-    Gone,
-    /// The client takes nothing of what is written.
-    Stuck,
-    /// The body breaks off before its end.
-    BrokenOff,
+    Disconnected,
+    /// The client has received nothing for too long.
+    Stalled,
+    /// The body reported an error, or had another length than announced.
+    BodyFailed,
 }
 
-impl From<h2::Error> for Cut {
+impl From<h2::Error> for Abort {
     fn from(_: h2::Error) -> Self {
-        Self::Gone
+        Self::Disconnected
     }
 }
 
@@ -75,8 +75,8 @@ where
         }
         let response = call.as_mut().poll(cx);
         if response.is_pending() && is_body_wanted.get() && mem::take(&mut waits_for_continue) {
-            // This fails only if the client has left, which the next poll shows.
-            let _ = reply.send_informational(go_on());
+            // This fails only if the client has disconnected, which the next poll reports.
+            let _ = reply.send_informational(continue_head());
         }
         response.map(Some)
     });
@@ -85,23 +85,23 @@ where
     let (head, body) = response.into_parts();
     let is_last = head.extensions().contains::<CloseConnection>();
     let is_whole = is_head || body.size().is_eof();
-    let Ok(mut stream) = reply.send_response(sent(head.head(), body.size()), is_whole) else {
+    let Ok(mut stream) = reply.send_response(response_head(head.head(), body.size()), is_whole) else {
         return is_last;
     };
     if is_whole {
         return is_last;
     }
     match send(&mut stream, body, send_timeout.limit()).await {
-        Ok(()) | Err(Cut::Gone) => {}
-        Err(Cut::Stuck) => stream.send_reset(Reason::CANCEL),
-        // The client must not take this for the regular end.
-        Err(Cut::BrokenOff) => stream.send_reset(Reason::INTERNAL_ERROR),
+        Ok(()) | Err(Abort::Disconnected) => {}
+        Err(Abort::Stalled) => stream.send_reset(Reason::CANCEL),
+        // The reset tells the client that this is not the regular end.
+        Err(Abort::BodyFailed) => stream.send_reset(Reason::INTERNAL_ERROR),
     }
     is_last
 }
 
-/// Returns the `100 Continue` that asks a client for the body of its request.
-fn go_on() -> http::Response<()> {
+/// Returns the head of `100 Continue`, after which a client sends the body of its request.
+fn continue_head() -> http::Response<()> {
     let mut head = http::Response::new(());
     *head.status_mut() = http::StatusCode::CONTINUE;
     head
@@ -113,16 +113,16 @@ fn received(
     is_body_wanted: &Rc<Cell<bool>>,
 ) -> Option<Request> {
     let (parts, body) = request.into_parts();
-    let incoming = Incoming { body, is_wanted: Rc::clone(is_body_wanted) };
+    let incoming = RequestBody { body, is_wanted: Rc::clone(is_body_wanted) };
     let payload: Payload = Payload::Stream { payload: Box::pin(incoming) };
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
-    take_down(&parts, head)?;
+    copy_request_head(&parts, head)?;
     head.peer_addr = peer;
     Some(request)
 }
 
-async fn send(stream: &mut SendStream<UnsentPiece>, mut body: BoxBody, most: Duration) -> Result<(), Cut> {
+async fn send(stream: &mut SendStream<UnsentPiece>, mut body: BoxBody, most: Duration) -> Result<(), Abort> {
     let unsent = Unsent::default();
     let mut left = match body.size() {
         BodySize::Sized(bytes) => Some(bytes),
@@ -131,7 +131,7 @@ async fn send(stream: &mut SendStream<UnsentPiece>, mut body: BoxBody, most: Dur
     let last = loop {
         let piece = tokio::select! {
             piece = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)) => piece,
-            _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(Cut::Gone),
+            _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(Abort::Disconnected),
         };
         match (piece, &mut left) {
             (Some(Ok(piece)), None) => write(stream, &unsent, piece, false, most).await?,
@@ -141,31 +141,31 @@ async fn send(stream: &mut SendStream<UnsentPiece>, mut body: BoxBody, most: Dur
                 write(stream, &unsent, piece, false, most).await?;
             }
             (None, None) => break Bytes::new(),
-            // The body breaks off, or has another length than announced. A reset would discard what is not written yet.
+            // The unsent pieces are written first, because a reset would discard them.
             (Some(_), _) | (None, Some(_)) => {
-                unsent.written(most).await.map_err(|_| Cut::Stuck)?;
-                return Err(Cut::BrokenOff);
+                unsent.written(most).await.map_err(|_| Abort::Stalled)?;
+                return Err(Abort::BodyFailed);
             }
         }
     };
-    // The body may still wait for something, such as the rest of a request that was refused. A stream is over when its
-    // answer is whole, so nothing waits for that here. And a client that takes nothing must not keep what the body
-    // holds.
+    // The body is dropped without a wait for its end. It may wait for more, such as the rest of a request that was
+    // refused, but the stream is over when the answer is complete. And a client that receives nothing must not keep the
+    // memory of the body.
     drop(body);
     write(stream, &unsent, last, true, most).await?;
-    unsent.written(most).await.map_err(|_| Cut::Stuck)
+    unsent.written(most).await.map_err(|_| Abort::Stalled)
 }
 
-/// Gives a piece to the connection, as fast as the client takes it. `is_last` is true if the answer ends with it.
+/// Passes a piece to the connection, as fast as the client receives it. `is_last` is true if the answer ends with it.
 async fn write(
     stream: &mut SendStream<UnsentPiece>,
     unsent: &Unsent,
     mut piece: Bytes,
     is_last: bool,
     most: Duration,
-) -> Result<(), Cut> {
+) -> Result<(), Abort> {
     while !piece.is_empty() {
-        let room = timeout(most, room(stream, piece.len())).await.map_err(|_| Cut::Stuck)??;
+        let room = timeout(most, room(stream, piece.len())).await.map_err(|_| Abort::Stalled)??;
         let part = piece.split_to(min(room, piece.len()));
         stream.send_data(unsent.piece(part), is_last && piece.is_empty())?;
         if piece.is_empty() {
@@ -178,23 +178,23 @@ async fn write(
     Ok(())
 }
 
-/// Waits until client and connection take at least one byte. Returns how many of the wanted bytes they take.
-async fn room(stream: &mut SendStream<UnsentPiece>, wanted: usize) -> Result<usize, Cut> {
+/// Waits until client and connection accept at least one byte. Returns how many of the wanted bytes they accept.
+async fn room(stream: &mut SendStream<UnsentPiece>, wanted: usize) -> Result<usize, Abort> {
     stream.reserve_capacity(wanted);
     while stream.capacity() == 0 {
-        poll_fn(|cx| stream.poll_capacity(cx)).await.ok_or(Cut::Gone)??;
+        poll_fn(|cx| stream.poll_capacity(cx)).await.ok_or(Abort::Disconnected)??;
     }
     Ok(stream.capacity())
 }
 
-/// The body of a request. Reading from it makes room for more.
-struct Incoming {
+/// The body of a request. Each read allows the client to send more.
+struct RequestBody {
     body: RecvStream,
     /// Set when the handler reads the body.
     is_wanted: Rc<Cell<bool>>,
 }
 
-impl Stream for Incoming {
+impl Stream for RequestBody {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -1,4 +1,5 @@
-//! Follows the keys of the store: a key that `hearken keys` makes or revokes takes effect within a second.
+//! Follows the keys of the store: a key that `hearken keys` creates is valid within a second, and one that it revokes
+//! is invalid within a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +21,11 @@ pub(super) struct KeyFollower {
     version: i64,
     newest: watch::Sender<Arc<Keyring>>,
     /// True if the table could not be read the last time.
-    in_trouble: bool,
+    is_unreadable: bool,
 }
 
 impl KeyFollower {
-    /// Reads the keys. They do not change until the follower [runs](Self::run).
+    /// Reads the keys. The result does not change until the follower [runs](Self::run).
     pub(super) async fn open(
         store: &Store,
         configured: Vec<KeyRecord>,
@@ -32,7 +33,7 @@ impl KeyFollower {
         let stored = store.keys();
         let (version, records) = stored.list().await?;
         let (newest, keys) = KeyringHandle::new(Keyring::new(configured.iter().cloned().chain(records)));
-        Ok((keys, Self { stored, configured, version, newest, in_trouble: false }))
+        Ok((keys, Self { stored, configured, version, newest, is_unreadable: false }))
     }
 
     /// Follows the table until the store has stopped. When a key is revoked, its requests and its subscriptions end.
@@ -41,7 +42,7 @@ impl KeyFollower {
         loop {
             ticks.tick().await;
             let read = self.reread().await;
-            self.note(&read);
+            self.log_change(&read);
             match read {
                 Ok(None) => {}
                 Ok(Some(records)) => {
@@ -55,16 +56,16 @@ impl KeyFollower {
         }
     }
 
-    /// Logs when the table can no longer be read, and when it can be read again. Nothing is logged in between.
-    fn note<T>(&mut self, read: &Result<T, StoreError>) {
+    /// Logs when the table cannot be read any more, and when it can be read again. Nothing is logged in between.
+    fn log_change<T>(&mut self, read: &Result<T, StoreError>) {
         match read {
-            Ok(_) if self.in_trouble => tracing::info!("the API keys can be read again"),
-            Err(err) if !self.in_trouble => {
-                tracing::error!(%err, "the API keys cannot be read and stay as they were");
+            Ok(_) if self.is_unreadable => tracing::info!("the API keys can be read again"),
+            Err(err) if !self.is_unreadable => {
+                tracing::error!(%err, "the API keys cannot be read, so they stay as they were; the server tries again");
             }
             _ => {}
         }
-        self.in_trouble = read.is_err();
+        self.is_unreadable = read.is_err();
     }
 
     async fn reread(&mut self) -> Result<Option<Vec<KeyRecord>>, StoreError> {
@@ -76,12 +77,13 @@ impl KeyFollower {
         Ok(Some(records))
     }
 
-    /// Returns whether a key was revoked.
+    /// Publishes the keys. Returns true if a key was revoked.
     fn publish(&self, records: Vec<KeyRecord>) -> bool {
         tracing::info!(stored = records.len(), configured = self.configured.len(), "the API keys changed");
         let older = Arc::clone(&self.newest.borrow());
         let newer = Arc::new(older.renewed(self.configured.iter().cloned().chain(records)));
-        // The new keys are published first, so that a client that is broken off and reconnects finds its key revoked.
+        // The new keys are published before the revocation ends connections, so that a client that reconnects finds its
+        // key revoked.
         self.newest.send_replace(Arc::clone(&newer));
         older.revoke_all_but(&newer)
     }

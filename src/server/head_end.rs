@@ -1,14 +1,14 @@
-//! Finds the end of an HTTP/1 request's head, and hides some of its words from the dispatcher.
+//! Finds the end of the head of an HTTP/1 request, and overwrites a request for another protocol.
 //!
 //! A server that does not support the protocol that an `Upgrade` header names ignores the header
-//! ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)): curl and Java's client ask for `h2c` in this way,
+//! ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)): curl and Java's client request `h2c` in this way,
 //! and continue with HTTP/1. actix-http does not ignore it: it closes the connection after `Connection: upgrade`, and
-//! with `Upgrade: websocket` it neither ends the request's body nor frames the response. So both words are overwritten
-//! here.
+//! with `Upgrade: websocket` it neither ends the request's body nor frames the response. So this module overwrites both
+//! words.
 
 /// The header that names another protocol, and the option in `Connection` that announces this header.
 const UPGRADE: &[u8] = b"upgrade";
-/// The names of the headers that are changed. A line that may be one of them is passed on only as a whole.
+/// The names of the headers that are changed. A line that may be one of them is held back until it is complete.
 const CHANGED: [&[u8]; 2] = [UPGRADE, b"connection"];
 /// The length in bytes from which on a line is no longer held back. The name of such a line is overwritten, so it has
 /// no effect.
@@ -16,10 +16,11 @@ pub(super) const LONGEST_HELD: usize = 256;
 /// The byte that replaces each overwritten byte.
 const FILLING: u8 = b'x';
 
-/// A place in a head.
+/// The state of the search for the end of a head.
 #[derive(Debug)]
 pub(super) struct HeadEnd {
-    /// True while the line that is arriving is empty but for its end. In a head, the empty line is the last one.
+    /// True while the line that is arriving has no bytes, except perhaps of its end. The empty line is the last line of
+    /// a head.
     is_line_empty: bool,
     /// True within the request line, which has no name.
     is_first_line: bool,
@@ -31,9 +32,9 @@ impl HeadEnd {
         Self { is_line_empty: true, is_first_line: true }
     }
 
-    /// Takes the bytes that belong to the head from those that have arrived. Returns how many they are, and whether the
-    /// head ends with them. The caller must pass the bytes of an unfinished head that were not taken again, with more
-    /// bytes after them.
+    /// Processes the next bytes of the connection. Returns how many of them can be passed on as parts of the head, and
+    /// whether the head ends with them. If the head does not end, the caller must pass the remaining bytes again, with
+    /// more bytes after them.
     pub(super) fn take(&mut self, bytes: &mut [u8]) -> (usize, bool) {
         let mut start = 0;
         while let Some(rest) = bytes.get_mut(start..)
@@ -67,7 +68,7 @@ impl HeadEnd {
     }
 }
 
-/// Returns true if an unfinished line has this name, or may still get it.
+/// Returns true if an unfinished line has this name, or may have it when it is complete.
 fn may_have(line: &[u8], name: &[u8]) -> bool {
     match (line.get(..name.len()), line.get(name.len())) {
         (Some(begin), end) => begin.eq_ignore_ascii_case(name) && matches!(end, None | Some(b':')),
@@ -101,7 +102,7 @@ fn overwrite(line: &mut [u8]) {
 mod tests {
     use super::*;
 
-    /// Takes a head that arrives in two pieces. Returns what was passed on of it.
+    /// Processes a head that arrives in two pieces. Returns the bytes that were passed on.
     fn given(text: &str, cut: usize) -> (String, bool) {
         let mut end = HeadEnd::new();
         let mut first = text.as_bytes()[..cut].to_vec();

@@ -8,9 +8,9 @@ use actix_http::header::{HeaderName, HeaderValue};
 use actix_http::{Method, RequestHead, ResponseHead, Uri, Version};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
 
-/// Headers about the connection are not allowed in HTTP/2
-/// ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)). The length is taken from the body itself.
-const NOT_OURS: [http::HeaderName; 6] = [
+/// Headers that are not copied. HTTP/2 does not allow headers about the connection
+/// ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)), and the length is taken from the body itself.
+const NOT_COPIED: [http::HeaderName; 6] = [
     CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -19,8 +19,8 @@ const NOT_OURS: [http::HeaderName; 6] = [
     http::HeaderName::from_static("proxy-connection"),
 ];
 
-/// Copies a request's head; `None` if one of the versions accepts a value that the other rejects.
-pub(super) fn take_down(parts: &http::request::Parts, head: &mut RequestHead) -> Option<()> {
+/// Copies the head of a request. Returns `None` for a value that only one of the two versions accepts.
+pub(super) fn copy_request_head(parts: &http::request::Parts, head: &mut RequestHead) -> Option<()> {
     head.method = Method::from_bytes(parts.method.as_str().as_bytes()).ok()?;
     head.uri = Uri::try_from(parts.uri.to_string()).ok()?;
     head.version = Version::HTTP_2;
@@ -32,7 +32,7 @@ pub(super) fn take_down(parts: &http::request::Parts, head: &mut RequestHead) ->
 }
 
 /// Returns the head of a reply with a body of this size.
-pub(super) fn sent(head: &ResponseHead, size: BodySize) -> http::Response<()> {
+pub(super) fn response_head(head: &ResponseHead, size: BodySize) -> http::Response<()> {
     let mut response = http::Response::new(());
     if let Ok(status) = http::StatusCode::from_u16(head.status.as_u16()) {
         *response.status_mut() = status;
@@ -43,7 +43,7 @@ pub(super) fn sent(head: &ResponseHead, size: BodySize) -> http::Response<()> {
         let value = http::HeaderValue::from_bytes(value.as_bytes());
         // Both versions accept the same values.
         if let (Ok(name), Ok(value)) = (name, value)
-            && !NOT_OURS.contains(&name)
+            && !NOT_COPIED.contains(&name)
         {
             headers.append(name, value);
         }

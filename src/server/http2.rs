@@ -1,14 +1,14 @@
 //! HTTP/2: one connection, and the concurrent requests on it.
 //!
 //! actix-http has a dispatcher for HTTP/2 that is made for short answers. It continues the work for a client that has
-//! reset its stream, waits forever for a client that takes nothing, limits neither the streams nor what is buffered for
-//! them, and leaves idle connections open at a stop. Here all requests of a connection are futures inside the
-//! connection's own future: they end at once when it ends.
+//! reset its stream, waits forever for a client that receives nothing, limits neither the streams nor the bytes that
+//! are buffered for them, and keeps idle connections open at a stop. Here all requests of a connection are futures
+//! inside the connection's own future, so they end at once when the connection ends.
 //!
-//! Unlike over HTTP/1, they also end when the client ends its side of the TCP connection. A client of HTTP/2 needs that
-//! side for as long as it reads: to acknowledge settings and pings, and to make room for more than the first window of
-//! an answer ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-6.9)). Such a client ends single streams
-//! instead, and h2 does not support a connection of which only one side is open.
+//! Unlike over HTTP/1, the requests also end when the client ends its side of the TCP connection. A client of HTTP/2
+//! needs its side as long as it reads: to acknowledge settings and pings, and to allow more bytes than the first window
+//! of an answer ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-6.9)). To end single requests, a client ends
+//! their streams. And h2 does not support a connection of which only one side is open.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -35,14 +35,15 @@ use crate::fanout::SendTimeout;
 const MOST_STREAMS: u32 = 256;
 /// Most bytes of a request's decoded head.
 const MOST_HEADER_BYTES: u32 = 32 * 1024;
-/// What a client may send of one request's body, and of all bodies on a connection, before a handler reads it, in
-/// bytes. An upload transfers this much per round trip: 5 MB a second if a round trip takes 50 ms. As many uploads as
-/// fit into the connection's window can pause for lack of memory before they block the other uploads of their
-/// connection. A client without a key cannot fill either window: the body of a request that is refused is discarded.
+/// Most bytes of one body, and of all bodies on a connection, that a client may send before a handler reads them. An
+/// upload transfers one stream window per round trip: 5 MB a second if a round trip takes 50 ms. 64 uploads of a
+/// connection can pause for lack of memory before they block its other uploads, because 64 stream windows fit into the
+/// connection's window. A client without a key cannot fill a window, because the bodies of refused requests are
+/// discarded.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
-/// What is taken from an answer before the connection has written it, in bytes. The rest stays where it is: the rest of
-/// a stream stays in the log, and its body is only a position in that log.
+/// Most bytes of an answer that the connection holds and has not written. The rest stays in its source: the rest of a
+/// stream stays in the log, and the body is only a position in the log.
 const UNSENT_BYTES: usize = 16 * 1024;
 
 /// Serves the HTTP/2 connections of a worker.
@@ -58,8 +59,8 @@ where
     A::Error: Into<Response<BoxBody>>,
     B: MessageBody + 'static,
 {
-    /// Serves a connection to its end. An answer is aborted if the client takes nothing of it for as long as `send_timeout`
-    /// allows.
+    /// Serves a connection to its end. An answer is aborted if the client receives nothing of it for longer than
+    /// `send_timeout` allows.
     ///
     /// # Errors
     /// When the connection breaks, or the client violates the protocol.
@@ -76,7 +77,7 @@ where
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(UNSENT_BYTES)
             .handshake::<_, UnsentPiece>(stream);
-        // A client that agreed on HTTP/2 and does not begin with it is disconnected without an answer.
+        // A client that agreed on HTTP/2 and does not use it is disconnected without an answer.
         let Ok(connection) = timeout(REQUEST_TIMEOUT, handshake).await else { return Ok(()) };
         self.run(connection?, peer, send_timeout).await
     }
@@ -88,9 +89,9 @@ where
         send_timeout: SendTimeout,
     ) -> Result<(), h2::Error> {
         let mut exchanges = FuturesUnordered::new();
-        let mut stop = pin!(self.draining.told());
+        let mut stop = pin!(self.draining.started());
         let mut idle = Deadline::after(IDLE_CONNECTION);
-        // True once the client was told to send no further request on this connection.
+        // True once the client has been asked to send no further request on this connection.
         let mut leaving = false;
         loop {
             tokio::select! {

@@ -1,30 +1,31 @@
 //! Controls what the HTTP/1 dispatcher of a connection reads, and how long it waits.
 //!
-//! actix-http's dispatcher has some gaps, which are closed here:
+//! actix-http's dispatcher has some gaps, which the intake closes:
 //!
-//! - It times the first head of a connection, and no other. From the second head on, a client that sends a byte now and
-//!   then keeps its connection forever; so does a client whose chunked body never ends, if no handler reads it. And
-//!   what arrives whole while this process is frozen is too late for its timer. So that timer is off. All heads, and
-//!   all bodies that no handler reads, have [`REQUEST_TIMEOUT`](super::entrance::REQUEST_TIMEOUT) here, from their
-//!   first byte on; the first head has it from the beginning of the connection on.
-//! - It restarts its timer for idle connections each time that it is woken. Over TLS each byte of a record that never
-//!   becomes whole wakes it. So that timer is off, too.
-//! - It decodes all heads that have arrived before it has answered the first. It writes each answer as the last of
-//!   these heads requires: without a body if that is a `HEAD`. The heads wait in memory, also while an answer takes
-//!   long. And when 16 wait, it forgets what it has read and not decoded: after it has answered the 16 without waiting
-//!   for anything, it sleeps until another byte arrives. With 128 KiB of such bytes it does not sleep at all for as
-//!   long as an answer takes. So here it gets one request at a time: a head, a body if the handler reads it, and the
-//!   next head when the answer has ended. (Upstream discusses the same change:
+//! - The dispatcher times the first head of a connection, and no other. From the second head on, a client can keep its
+//!   connection forever with a byte now and then, or with a chunked body that never ends and that no handler reads. A
+//!   request that arrives completely while this process is frozen is too late for the dispatcher's timer. So that timer
+//!   is off. The intake limits all heads, and all bodies that no handler reads, to
+//!   [`REQUEST_TIMEOUT`](super::entrance::REQUEST_TIMEOUT) from their first byte on, and the first head from the
+//!   beginning of the connection on.
+//! - The dispatcher restarts its timer for idle connections each time that it is woken. Over TLS each byte of an
+//!   incomplete record wakes it. So that timer is off, too.
+//! - The dispatcher decodes all heads that have arrived before it has answered the first. It writes each answer as the
+//!   last of these heads requires: without a body if that is a `HEAD`. The heads wait in memory, also during a long
+//!   answer. When 16 heads wait, the dispatcher forgets the bytes that it has read and not decoded: if it then answers
+//!   the 16 without waiting, it sleeps until another byte arrives. With 128 KiB of such bytes it does not sleep at all
+//!   during an answer. So the intake passes on one request at a time: a head, a body if the handler reads it, and the
+//!   next head when the answer has ended. (The authors of actix-web discuss the same change:
 //!   <https://github.com/actix/actix-web/pull/4180>.)
-//! - It must still notice when the client disconnects during an answer. So a little of what follows the request is read
-//!   and held. A client that sends more than that is [watched](super::leave_watch).
-//! - Depending on its configuration, it treats the end of the client's side as a disconnect, or waits for the answer
-//!   without checking the client. Here a client that has ended its side gets its answers. The dispatcher sees the end
-//!   after the last answer, or when the client [has disconnected](super::leave_watch).
-//! - It treats a request for another protocol as if the protocol were agreed on. Here the words that ask for one are
-//!   [hidden from it](super::head_end).
-//! - It accepts further requests while the client takes no answers, and holds them. Here it gets none until everything
-//!   that it has to write is written.
+//! - The dispatcher must still notice when the client disconnects during an answer. So the intake reads and holds a few
+//!   of the bytes that follow the request. A client that sends more is [watched](super::disconnect_watch).
+//! - Depending on its configuration, the dispatcher treats the end of the client's side as a disconnect, or waits for
+//!   the answer without checking the client. With the intake, a client that has ended its side gets its answers. The
+//!   intake reports the end after the last answer, or when the client [has disconnected](super::disconnect_watch).
+//! - The dispatcher treats a request for another protocol as if the protocol were agreed on. The intake
+//!   [overwrites](super::head_end) such a request.
+//! - The dispatcher accepts further requests while the client does not read its answers, and holds them. The intake
+//!   passes on no request until everything is written that the dispatcher has to write.
 
 use std::io;
 use std::pin::Pin;
@@ -35,12 +36,12 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::disconnect_watch::{Connection, DisconnectWatch};
 use super::head_end::{HeadEnd, LONGEST_HELD};
-use super::leave_watch::{Connection, LeaveWatch};
-use super::turn::Turn;
+use super::http1_state::Http1State;
 use crate::deadline::Deadline;
 
-/// The line for a client that waits before it sends a body. It is not an answer yet.
+/// The line for a client that waits before it sends a body. It is not the beginning of an answer.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Most bytes that are held while a request is being answered.
@@ -50,27 +51,27 @@ const HELD_BYTES: usize = 4 * 1024;
 const DISCARDED_BYTES: usize = 64 * 1024;
 
 /// The answer to a client whose first head does not arrive in time. If a later head is late, the connection ends
-/// without an answer: a proxy could take this answer for that to a request that it sends at the same time.
+/// without an answer, because a proxy might treat such an answer as that to a request that it sends at the same time.
 const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// A connection as its dispatcher sees it.
+/// A connection from which the dispatcher gets only the bytes that it should process now.
 #[derive(Debug)]
 pub(super) struct Intake<S> {
     stream: S,
-    turn: Rc<Turn>,
-    /// The bytes that arrived after the request that is being answered: at most what one read returns, or
-    /// [`HELD_BYTES`]. Within a head, this is the beginning of a line: at most [`LONGEST_HELD`] bytes.
+    http1_state: Rc<Http1State>,
+    /// The bytes that arrived after the request that is being answered: at most the bytes of one read, or
+    /// [`HELD_BYTES`]. Within a head, the beginning of a line: at most [`LONGEST_HELD`] bytes.
     held: BytesMut,
     /// Finds the end of the head that is arriving.
     head: HeadEnd,
-    /// True if the dispatcher has been given the end of a head and has not read again since.
+    /// True if the dispatcher got the end of a head, and has not read again since.
     is_head_given: bool,
-    /// True if the client does not take what is written.
-    is_clogged: bool,
-    /// Set when nothing more was read while a request was being answered, because the client had ended its side or had
-    /// sent much.
-    watch: Option<LeaveWatch>,
-    /// When the connection is to be closed.
+    /// True if the client does not receive what is written.
+    is_write_blocked: bool,
+    /// The watch of a client from which nothing is read while its request is answered, because the client has ended its
+    /// side or has sent much.
+    watch: Option<DisconnectWatch>,
+    /// The time at which the connection is closed.
     end: Option<Deadline>,
 }
 
@@ -79,11 +80,11 @@ impl<S> Intake<S> {
     pub(super) fn new(stream: S, most_idle: Duration) -> Self {
         Self {
             stream,
-            turn: Rc::new(Turn::new(most_idle)),
+            http1_state: Rc::new(Http1State::new(most_idle)),
             held: BytesMut::new(),
             head: HeadEnd::new(),
             is_head_given: false,
-            is_clogged: false,
+            is_write_blocked: false,
             watch: None,
             end: None,
         }
@@ -95,25 +96,25 @@ impl<S> Intake<S> {
     }
 
     /// Returns the connection's state.
-    pub(super) fn turn(&self) -> Rc<Turn> {
-        Rc::clone(&self.turn)
+    pub(super) fn http1_state(&self) -> Rc<Http1State> {
+        Rc::clone(&self.http1_state)
     }
 }
 
 impl<S: AsyncRead + Unpin> Intake<S> {
-    /// Returns how many of these bytes the dispatcher is given: those of the body that is read, or those up to the end
-    /// of a head.
+    /// Returns how many of these bytes the dispatcher gets now: those of the body that the handler reads, or those up
+    /// to the end of a head.
     fn part(&mut self, bytes: &mut [u8]) -> usize {
-        if self.turn.is_receiving() {
-            return self.turn.take_body(bytes);
+        if self.http1_state.is_receiving() {
+            return self.http1_state.take_body(bytes);
         }
         let (part, is_end) = self.head.take(bytes);
         self.is_head_given |= is_end;
         part
     }
 
-    /// Reads what the dispatcher may have now.
-    fn give(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// Reads the bytes that the dispatcher should get now.
+    fn read_part(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.held.is_empty() {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
@@ -124,10 +125,10 @@ impl<S: AsyncRead + Unpin> Intake<S> {
             self.held.extend_from_slice(&buf.filled()[before + part..]);
             buf.set_filled(before + part);
         } else {
-            self.give_held(buf);
+            self.read_held(buf);
         }
-        // The beginning of a line may have been held back. The dispatcher has room for more than that. If it were given
-        // nothing, it would treat this as the end of the connection.
+        // The beginning of a line may be held back, and the dispatcher's buffer is larger than that. The dispatcher
+        // must get at least one byte, because it treats a read of nothing as the end of the connection.
         while buf.filled().len() == before {
             let mut more = [0; LONGEST_HELD];
             let mut more = ReadBuf::new(&mut more);
@@ -136,13 +137,13 @@ impl<S: AsyncRead + Unpin> Intake<S> {
                 return Poll::Ready(Ok(()));
             }
             self.held.extend_from_slice(more.filled());
-            self.give_held(buf);
+            self.read_held(buf);
         }
-        self.turn.gave(cx.waker());
+        self.http1_state.gave(cx.waker());
         Poll::Ready(Ok(()))
     }
 
-    fn give_held(&mut self, buf: &mut ReadBuf<'_>) {
+    fn read_held(&mut self, buf: &mut ReadBuf<'_>) {
         let room = self.held.len().min(buf.remaining());
         let mut held = self.held.split();
         let part = self.part(&mut held[..room]);
@@ -151,41 +152,44 @@ impl<S: AsyncRead + Unpin> Intake<S> {
         self.held = held;
     }
 
-    /// Reads a little ahead, only to notice a disconnect. Ends the connection for the dispatcher if the client has
-    /// disconnected, or if it has ended its side while it is sent a stream.
-    fn hold(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    /// Reads a few bytes ahead, only to notice a disconnect. Reports the end of the connection to the dispatcher if the
+    /// client has disconnected, or if it has ended its side during a stream.
+    fn read_ahead(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Connection,
     {
-        // Also if nothing arrives: after the answer, the timer has to be set.
-        self.turn.wake_later(cx.waker());
+        // The dispatcher is woken after the answer, even if no bytes arrive, because the timer has to be set then.
+        self.http1_state.wake_later(cx.waker());
         while !self.has_ended() && self.held.len() < HELD_BYTES {
             let mut room = buf.take(HELD_BYTES - self.held.len());
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
             if room.filled().is_empty() {
-                self.watch.get_or_insert_with(LeaveWatch::new).end();
+                self.watch.get_or_insert_with(DisconnectWatch::new).end();
             }
             self.held.extend_from_slice(room.filled());
         }
-        if !self.turn.is_answering() {
-            // More is read when the dispatcher is woken. Writing the rest shows whether the client is still connected.
+        if !self.http1_state.is_answering() {
+            // The intake reads more when the dispatcher is woken. The writing of the rest shows whether the client is
+            // still connected.
             return Poll::Pending;
         }
-        let watch = self.watch.get_or_insert_with(LeaveWatch::new);
-        let may_write = !self.is_clogged && !self.turn.has_begun();
-        if let Poll::Ready(err) = watch.poll_left(cx, &mut self.stream, may_write, self.turn.has_arrived()) {
+        let watch = self.watch.get_or_insert_with(DisconnectWatch::new);
+        let may_write = !self.is_write_blocked && !self.http1_state.has_begun();
+        if let Poll::Ready(err) =
+            watch.poll_disconnected(cx, &mut self.stream, may_write, self.http1_state.has_arrived())
+        {
             return Poll::Ready(Err(err));
         }
-        if watch.has_ended() && self.turn.is_streaming() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if watch.has_ended() && self.http1_state.is_streaming() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     /// Returns true if the client has ended its side while a request was being answered.
     fn has_ended(&self) -> bool {
-        self.watch.as_ref().is_some_and(LeaveWatch::has_ended)
+        self.watch.as_ref().is_some_and(DisconnectWatch::has_ended)
     }
 
-    /// Discards bytes that have arrived and were not read. If a connection is closed with unread bytes in it, the
-    /// system resets it, and what is on its way to the client is lost.
+    /// Discards bytes that have arrived and were not read. If a connection is closed while it has unread bytes, the
+    /// system resets it, and the last bytes of the answer are lost.
     fn discard(&mut self, cx: &mut Context<'_>) {
         let mut waste = [0; 4 * 1024];
         let mut left = DISCARDED_BYTES;
@@ -199,10 +203,10 @@ impl<S: AsyncRead + Unpin> Intake<S> {
         }
     }
 
-    /// Returns true if the connection has been idle for too long, or what is arriving has taken too long. Otherwise the
-    /// task of this context is woken when that is so.
+    /// Returns true if the connection has been idle for too long, or a request has been arriving for too long.
+    /// Otherwise wakes the task of this context at the time when that becomes true.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(end) = self.turn.end() else { return false };
+        let Some(end) = self.http1_state.end() else { return false };
         let deadline = self.end.get_or_insert_with(|| Deadline::at(end));
         deadline.reset(end);
         deadline.poll_passed(cx).is_ready()
@@ -210,7 +214,7 @@ impl<S: AsyncRead + Unpin> Intake<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Connection + Unpin> AsyncRead for Intake<S> {
-    /// Ends, as if the client had disconnected, when the connection is to be closed.
+    /// Reads for the dispatcher. Reports the end of the connection when the connection has to be closed.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -218,23 +222,24 @@ impl<S: AsyncRead + AsyncWrite + Connection + Unpin> AsyncRead for Intake<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let is_head_given = std::mem::take(&mut this.is_head_given);
-        if this.turn.is_answering() || (this.is_clogged && !this.turn.is_receiving()) {
-            return this.hold(cx, buf);
+        if this.http1_state.is_answering() || (this.is_write_blocked && !this.http1_state.is_receiving()) {
+            return this.read_ahead(cx, buf);
         }
-        if is_head_given && !this.turn.is_receiving() {
-            // The dispatcher decodes the head now. It reads again if there is more.
-            let held = this.hold(cx, buf);
+        if is_head_given && !this.http1_state.is_receiving() {
+            // The dispatcher decodes the head now, and then reads again.
+            let held = this.read_ahead(cx, buf);
             if !this.held.is_empty() || this.has_ended() {
                 cx.waker().wake_by_ref();
             }
             return held;
         }
         let before = buf.filled().len();
-        let read = this.give(cx, buf)?;
+        let read = this.read_part(cx, buf)?;
         if this.is_late(cx) {
             buf.set_filled(before);
-            if this.turn.is_new() {
-                // Nothing was written before, so this fits. A failure means that the client has disconnected.
+            if this.http1_state.is_new() {
+                // Nothing was written before, so the system can buffer this. An error means that the client has
+                // disconnected.
                 let _ = Pin::new(&mut this.stream).poll_write(cx, TOO_LATE);
                 let _ = Pin::new(&mut this.stream).poll_flush(cx);
             }
@@ -250,23 +255,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
         let ahead = this.watch.as_ref().map_or(Ok(0), |watch| watch.written_of(buf))?;
         let rest = buf.get(ahead..).unwrap_or_default();
         let written = Pin::new(&mut this.stream).poll_write(cx, rest)?;
-        this.is_clogged |= written.is_pending();
+        this.is_write_blocked |= written.is_pending();
         if written.is_ready() {
             if let Some(watch) = &mut this.watch {
                 watch.answer_begins();
             }
             if buf != CONTINUE {
-                this.turn.answer_begins();
+                this.http1_state.answer_begins();
             }
         }
         written.map(|written| Ok(written + ahead))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The dispatcher flushes when its buffer is written to the last byte.
+        // The dispatcher flushes when its buffer is written completely.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        if std::mem::replace(&mut self.is_clogged, flushed.is_pending()) && !self.is_clogged {
-            self.turn.written();
+        if std::mem::replace(&mut self.is_write_blocked, flushed.is_pending()) && !self.is_write_blocked {
+            self.http1_state.written();
             cx.waker().wake_by_ref();
         }
         flushed

@@ -1,7 +1,7 @@
 //! The HTTP listener: actix-web's application at each address, on every worker.
 //!
-//! This does what `actix_web::HttpServer` does, with the same parts, except for the [entrance](super::entrance):
-//! connections have our own types.
+//! It consists of the parts of `actix_web::HttpServer`, except for the [entrance](super::entrance), because connections
+//! have hearken's own types.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use super::open_files::OpenFiles;
 use super::tls::Tls;
 use crate::actors::Tasks;
 use crate::api::{
-    self, PayloadMemory, Published, Reference, Scheme, ServedMetrics, ServingSince, SubmitSettings,
+    self, OpenApiDocument, PayloadMemory, Reference, Scheme, ServedMetrics, ServingSince, SubmitSettings,
     UnknownCallers, WrongKeys, log_request,
 };
 use crate::channel::Channels;
@@ -38,7 +38,7 @@ use crate::trace::Traces;
 
 /// How long open connections may take to end once everything was sent.
 pub(super) const STOP_TIME: Duration = Duration::from_secs(2);
-/// What the handlers of all workers share.
+/// The values that the handlers of all workers share.
 pub(super) struct Shared {
     pub(super) keys: KeyringHandle,
     pub(super) channels: Channels,
@@ -49,13 +49,13 @@ pub(super) struct Shared {
     pub(super) metrics: HttpMetrics,
     /// The content of `/metrics`, if this listener serves it.
     pub(super) served_metrics: Option<ServedMetrics>,
-    /// Signals the drain: idle connections are closed then.
+    /// Signals the drain, in which idle connections are closed.
     pub(super) draining: Draining,
     /// Records requests as traces.
     pub(super) traces: Traces,
 }
 
-/// Listens, over TLS if there are certificates. Returns the server, which has to be awaited, and its addresses.
+/// Starts to listen, over TLS if there are certificates. Returns the server, which must be awaited, and its addresses.
 pub(super) fn listen(
     config: &Config,
     shared: Shared,
@@ -83,7 +83,7 @@ pub(super) fn listen(
         parsing: Arc::new(Semaphore::new((workers / 2).max(1))),
     });
     let since = web::Data::new(ServingSince(Timestamp::now()));
-    let document = web::Data::new(Published::new(&channels).map_err(io::Error::from)?);
+    let document = web::Data::new(OpenApiDocument::new(&channels).map_err(io::Error::from)?);
     let reference = web::Data::new(Reference::new());
     let (keys, channels) = (web::Data::new(keys), web::Data::new(channels));
     let (tasks, metrics, traces) = (web::Data::new(tasks), web::Data::new(metrics), web::Data::new(traces));
@@ -120,7 +120,7 @@ pub(super) fn listen(
     };
     let mut builder = Server::build()
         .workers(workers)
-        // `OpenFiles` limits the connections. By default the server would stop at 25,600 a worker, without a log line.
+        // `OpenFiles` limits the connections. actix's own default limit is 25,600 per worker, and it logs nothing.
         .max_concurrent_connections(usize::MAX)
         .disable_signals()
         .shutdown_timeout(STOP_TIME.as_secs());

@@ -1,5 +1,5 @@
-//! A listener for metrics alone, separate from that of the clients. Other machines can reach it, and it answers when
-//! the clients' listener has no connection left.
+//! A listener that serves only metrics. It can have another address than the listener of the clients, and it answers
+//! when that listener has no connection left.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,14 +24,14 @@ use crate::config::{Config, MetricsListen};
 use crate::fanout::StreamConfig;
 use crate::metrics::HttpMetrics;
 
-/// Most connections at once. Each scrape has its own connection, which costs little. If connections could stay idle,
-/// clients without a key could use up all of them.
+/// Most connections at once. Each scrape needs a connection of its own, because idle connections are closed: otherwise
+/// clients without a key could use up all connections.
 const CONNECTIONS: usize = 256;
-/// How long a client may take nothing of an answer.
+/// How long a client may receive nothing of an answer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves metrics on their own listener, if one is configured. Returns what the main listener needs if that serves
-/// them.
+/// Serves metrics on a separate listener, if the configuration has one. If the main listener serves metrics, returns
+/// the handle for it.
 pub(super) fn serve(config: &Config, scrape: Scrape) -> Result<Option<ServedMetrics>, StartError> {
     let counted = scrape.metrics.http.clone();
     // The scrape has its own thread, so that it does not delay the requests and tasks that it measures.
@@ -45,14 +45,14 @@ pub(super) fn serve(config: &Config, scrape: Scrape) -> Result<Option<ServedMetr
             for address in addresses {
                 tracing::info!("metrics at http://{address}/metrics");
             }
-            // A drain does not stop it, because the drain itself should be observable. It ends with the process.
+            // The listener ends with the process. A drain does not stop it, because the drain should be observable.
             actix_rt::spawn(serving);
             Ok(None)
         }
     }
 }
 
-/// Returns the server, which has to be awaited, and its addresses.
+/// Starts the listener. Returns the server, which must be awaited, and its addresses.
 fn start(
     listen: &str,
     metrics: ServedMetrics,

@@ -1,4 +1,5 @@
-//! Limits the connections: enough open files are left for the tasks, and one address cannot have all connections.
+//! Limits the connections, so that enough open files are left for the tasks, and one address cannot have all
+//! connections.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -26,13 +27,13 @@ pub(super) struct OpenFiles {
     left: Arc<Semaphore>,
     most: usize,
     addresses: Addresses,
-    told: Arc<Told>,
+    refusal_log: Arc<RefusalLog>,
     metrics: HttpMetrics,
 }
 
 /// The log lines that were written.
 #[derive(Debug)]
-struct Told {
+struct RefusalLog {
     ran_out: AtomicBool,
     since: Instant,
     /// When the next line about an address may be written, in seconds since `since`.
@@ -53,8 +54,8 @@ impl OpenFiles {
             tracing::warn!(
                 files,
                 tasks,
-                "the limit on open files (RLIMIT_NOFILE) is too low for this many running tasks: raise it, or lower \
-                 max_running_tasks; tasks that cannot open a file fail"
+                "the limit on open files (RLIMIT_NOFILE) is too low for this many running tasks, and tasks that cannot \
+                 open a file fail; raise the limit, or lower max_running_tasks"
             );
         }
         let most = files.saturating_sub(reserved).max(files / 4);
@@ -64,18 +65,19 @@ impl OpenFiles {
     /// Allows `most` connections.
     pub(super) fn new(most: usize, of_address: Option<NonZeroUsize>, metrics: HttpMetrics) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
-        let told = Told { ran_out: AtomicBool::new(false), since: Instant::now(), next: AtomicU64::new(0) };
+        let refusal_log =
+            RefusalLog { ran_out: AtomicBool::new(false), since: Instant::now(), next: AtomicU64::new(0) };
         Self {
             left: Arc::new(Semaphore::new(most)),
             most,
             addresses: Addresses::new(of_address, most),
-            told: Arc::new(told),
+            refusal_log: Arc::new(refusal_log),
             metrics,
         }
     }
 
-    /// Takes an open file for a connection. Returns `None` if there is no room: the connection is then closed at once,
-    /// and the first such refusal is logged.
+    /// Takes an open file for a connection. Returns `None` if none is left: the connection is then closed at once, and
+    /// the first such refusal is logged.
     pub(super) fn take(&self, peer: Option<IpAddr>) -> Option<OpenFile> {
         let of_address = match peer.map(Network::of) {
             Some(network) => Some(self.addresses.take(network).or_else(|| {
@@ -88,9 +90,9 @@ impl OpenFiles {
         if file.is_none() {
             self.metrics.connection_refused("open_files");
         }
-        if !self.told.ran_out.swap(file.is_none(), Ordering::Relaxed) && file.is_none() {
+        if !self.refusal_log.ran_out.swap(file.is_none(), Ordering::Relaxed) && file.is_none() {
             tracing::warn!(
-                "connections are refused: the limit on open files (RLIMIT_NOFILE) allows no more; raise it"
+                "connections are refused, because the limit on open files (RLIMIT_NOFILE) allows no more; raise the limit"
             );
         }
         Some(OpenFile { file: file?, of_address })
@@ -98,14 +100,14 @@ impl OpenFiles {
 
     fn refuse(&self, network: Network) {
         self.metrics.connection_refused("address");
-        let now = self.told.since.elapsed().as_secs();
+        let now = self.refusal_log.since.elapsed().as_secs();
         let is_due = |next| (next <= now).then(|| now + REMINDER.as_secs());
-        if self.told.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
+        if self.refusal_log.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
             tracing::warn!(
                 address = %network,
                 connections = self.addresses.most(),
-                "connections from this address are refused: it has as many as limits.max_connections_per_address \
-                 allows; raise that if the address is your own proxy"
+                "connections from this address are refused, because it has as many as limits.max_connections_per_address \
+                 allows; raise this limit if the address is your own proxy"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Follows the files of the certificate: later connections get a new pair.
+//! Follows the files of the certificate. After a change, new connections get the new certificate.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,24 +10,24 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use super::certificate::{Certificate, CertificateError, Pair};
 use crate::config::TlsConfig;
 
-/// How often the files are read. They are small, and reading them is the only way that works with links, mounts and
-/// other ways to replace a file.
-const LOOK: Duration = Duration::from_secs(2);
-/// How often the log warns of a certificate that is about to expire.
+/// The interval between two readings of the files. They are small, and a reading notices every kind of change, also
+/// with links and mounts.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// The interval between two warnings in the log about a certificate that is about to expire.
 const REMINDER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Watches the files.
-struct Follower {
+struct CertificateFollower {
     config: TlsConfig,
     newest: watch::Sender<Arc<Certificate>>,
     /// The pair that was checked and logged last.
-    judged: Result<Pair, CertificateError>,
+    checked: Result<Pair, CertificateError>,
     /// The pair that was read last.
     read: Result<Pair, CertificateError>,
 }
 
-/// Returns the certificate of these files, now and whenever it changes. The files are read every few seconds, and at
-/// once on `hang_up`.
+/// Returns a receiver of the newest certificate in these files. The files are read every few seconds, and at once on
+/// `hang_up`.
 ///
 /// # Errors
 /// [`CertificateError`] if the first certificate cannot be used.
@@ -36,17 +36,17 @@ pub(super) fn follow(
     hang_up: Signal,
 ) -> Result<watch::Receiver<Arc<Certificate>>, CertificateError> {
     let pair = Pair::read(&config)?;
-    let certificate = Certificate::judge(&pair, &config)?;
+    let certificate = Certificate::check(&pair, &config)?;
     tracing::info!("TLS with a certificate {certificate}");
     remind(&certificate);
     let (newest, certificates) = watch::channel(Arc::new(certificate));
-    let follower = Follower { config, newest, judged: Ok(pair.clone()), read: Ok(pair) };
+    let follower = CertificateFollower { config, newest, checked: Ok(pair.clone()), read: Ok(pair) };
     actix_rt::spawn(follower.run(hang_up));
     Ok(certificates)
 }
 
-/// Logs SIGHUP without TLS, where there is nothing to read again. Without a handler the signal would end the server.
-pub(super) fn without(mut hang_up: Signal) {
+/// Handles SIGHUP for a server without TLS: writes a log line. Without a handler the signal would end the server.
+pub(super) fn without_tls(mut hang_up: Signal) {
     actix_rt::spawn(async move {
         while hang_up.recv().await.is_some() {
             tracing::info!("SIGHUP: there is no certificate to read again, because [tls] is not configured");
@@ -54,16 +54,17 @@ pub(super) fn without(mut hang_up: Signal) {
     });
 }
 
-impl Follower {
+impl CertificateFollower {
     async fn run(mut self, mut hang_up: Signal) {
-        let mut looks = interval(LOOK);
-        // After a disk that hung, two checks must not follow at once: a change must last from one check to the next.
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = interval(CHECK_INTERVAL);
+        // After a check that a slow disk delayed, the next check waits for a whole interval, because a change must last
+        // from one check to the next.
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reminders = interval_at(Instant::now() + REMINDER, REMINDER);
         loop {
             tokio::select! {
-                _ = looks.tick() => self.look(false).await,
-                Some(()) = hang_up.recv() => self.look(true).await,
+                _ = checks.tick() => self.check(false).await,
+                Some(()) = hang_up.recv() => self.check(true).await,
                 _ = reminders.tick() => remind(&self.newest.borrow()),
             }
         }
@@ -71,13 +72,13 @@ impl Follower {
 
     /// Reads the files. A renewal writes one file after the other, so a change takes effect only when it has lasted
     /// from one check to the next, unless `at_once` is set.
-    async fn look(&mut self, at_once: bool) {
+    async fn check(&mut self, at_once: bool) {
         let config = self.config.clone();
         let Ok(read) = tokio::task::spawn_blocking(move || Pair::read(&config)).await else { return };
-        let lasts = read == std::mem::replace(&mut self.read, read.clone());
-        if at_once || (lasts && read != self.judged) {
-            self.judged = read.clone();
-            match read.and_then(|pair| Certificate::judge(&pair, &self.config)) {
+        let is_unchanged = read == std::mem::replace(&mut self.read, read.clone());
+        if at_once || (is_unchanged && read != self.checked) {
+            self.checked = read.clone();
+            match read.and_then(|pair| Certificate::check(&pair, &self.config)) {
                 Ok(certificate) => {
                     let certificate = Arc::new(certificate);
                     self.newest.send_replace(Arc::clone(&certificate));
@@ -86,7 +87,7 @@ impl Follower {
                 }
                 Err(err) => {
                     let old = Arc::clone(&self.newest.borrow());
-                    tracing::error!("{err}; until then new connections get the certificate {old}");
+                    tracing::error!("{err}; until this is fixed, new connections get the certificate {old}");
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Collects the gauges of this moment from their owners, and writes them with the counters.
 //!
-//! A scrape makes every pump check all of its subscribers, and needs no key. So there is one scrape at a time, and
-//! readers that arrive during it or shortly after it get the same text.
+//! In a scrape every pump checks all of its subscribers, and a scrape needs no key. So there is only one scrape at a
+//! time, and requests that arrive during it or shortly after it get the same text.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::open_files::OpenFiles;
 use crate::actors::Tasks;
-use crate::api::{MetricsReader, PayloadMemory, ServedMetrics};
+use crate::api::{MetricsRequest, PayloadMemory, ServedMetrics};
 use crate::channel::{BreakerState, Channels};
 use crate::deadline::timeout;
 use crate::fanout::{Behind, Fanout};
@@ -23,16 +23,16 @@ use crate::logging::LostLines;
 use crate::metrics::{DiskLevels, HttpLevels, Metrics, MetricsError, Now, Process};
 use crate::store::Store;
 
-/// How long an owner may take to answer. An owner that does not answer in time is left out, because the other values
-/// are needed most then.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a text is returned to new readers: shorter than a second, the shortest scrape interval in use.
+/// How long an owner may take to answer. The values of an owner that does not answer in time are left out, because the
+/// other values are needed most at such a time.
+const OWNER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a text answers new requests. This is shorter than the shortest scrape interval in use, a second.
 const FRESH: Duration = Duration::from_millis(500);
-/// How long a text is kept for its readers, at least: longer than the 10 s that Prometheus allows for a scrape by
-/// default. Because there is a new text every [`FRESH`] at most, at most 30 texts are kept.
+/// How long a text is kept at least, so that clients can read it. This is longer than the 10 s that Prometheus allows
+/// for a scrape by default. Texts are at least [`FRESH`] apart, so at most 30 texts are kept.
 const KEPT: Duration = Duration::from_secs(15);
-/// Readers that may wait in line. Further readers wait for a place in it.
-const LINE: usize = 64;
+/// Most requests in the queue. Further requests wait for a place in it.
+const QUEUE: usize = 64;
 
 /// The owners of all metrics.
 #[derive(Debug)]
@@ -48,23 +48,23 @@ pub(super) struct Scrape {
 }
 
 impl Scrape {
-    /// Serves readers on the arbiter's thread.
+    /// Answers requests on the arbiter's thread.
     pub(super) fn start(self, arbiter: &ArbiterHandle) -> ServedMetrics {
-        let (readers, line) = mpsc::channel(LINE);
-        // The arbiter refuses this only if the process is about to end. Then readers get an error.
+        let (requests, queue) = mpsc::channel(QUEUE);
+        // The arbiter refuses this only if the process is about to end. Requests then get an error.
         arbiter.spawn_fn(move || {
-            let mut slow = Slow::default();
-            actix_rt::spawn(serve(line, async move || self.text(&mut slow).await));
+            let mut slow = SystemQuestions::default();
+            actix_rt::spawn(serve(queue, async move || self.text(&mut slow).await));
         });
-        ServedMetrics::new(readers)
+        ServedMetrics::new(requests)
     }
 
-    async fn text(&self, slow: &mut Slow) -> Result<String, MetricsError> {
-        let Slow { process, disk } = slow;
+    async fn text(&self, slow: &mut SystemQuestions) -> Result<String, MetricsError> {
+        let SystemQuestions { process, disk } = slow;
         let (tasks, behind, process, levels) = join!(
-            timeout(PATIENCE, self.tasks.levels()),
-            timeout(PATIENCE, self.fanout.behind()),
-            process.answer(|| spawn_blocking(Process::look)),
+            timeout(OWNER_TIMEOUT, self.tasks.levels()),
+            timeout(OWNER_TIMEOUT, self.fanout.behind()),
+            process.answer(|| spawn_blocking(Process::read)),
             disk.answer(|| {
                 let store = self.store.clone();
                 spawn_blocking(move || store.disk())
@@ -101,57 +101,58 @@ impl Scrape {
     }
 }
 
-/// Serves one reader after the other. Readers that arrive during a scrape wait for its end and get its text.
+/// Answers one request after the other. Requests that arrive during a scrape wait for its end and get its text.
 async fn serve(
-    mut line: mpsc::Receiver<MetricsReader>,
+    mut queue: mpsc::Receiver<MetricsRequest>,
     mut scrape: impl AsyncFnMut() -> Result<String, MetricsError>,
 ) {
     let mut texts: VecDeque<(Instant, Arc<str>)> = VecDeque::new();
-    while let Some(reader) = line.recv().await {
+    while let Some(request) = queue.recv().await {
         texts.retain(|(written, _)| written.elapsed() < KEPT);
         let is_fresh = texts.back().is_some_and(|(written, _)| written.elapsed() < FRESH);
-        if !is_fresh && reader.is_closed() {
+        if !is_fresh && request.is_closed() {
             continue;
         }
         if !is_fresh {
             match scrape().await {
                 Ok(text) => texts.push_back((Instant::now(), text.into())),
                 Err(err) => {
-                    tracing::error!(%err, "the metrics cannot be written");
+                    tracing::error!(%err, "the metrics could not be written; report this error");
                     continue;
                 }
             }
         }
         if let Some((_, text)) = texts.back() {
-            // This fails if the reader has disconnected.
-            let _ = reader.send(Arc::clone(text));
+            // This fails if the client has disconnected.
+            let _ = request.send(Arc::clone(text));
         }
     }
 }
 
 /// Questions to the system, each answered on its own thread.
 #[derive(Debug, Default)]
-struct Slow {
-    process: Question<Process>,
-    disk: Question<Option<DiskLevels>>,
+struct SystemQuestions {
+    process: SystemQuestion<Process>,
+    disk: SystemQuestion<Option<DiskLevels>>,
 }
 
-/// A question that is not asked again before it is answered: a disk that hangs must not cost a thread for each scrape.
+/// A question to the system. It is not asked again before it is answered, so that a disk that hangs does not take a
+/// thread for each scrape.
 #[derive(Debug)]
-struct Question<T>(Option<JoinHandle<T>>);
+struct SystemQuestion<T>(Option<JoinHandle<T>>);
 
-impl<T> Default for Question<T> {
+impl<T> Default for SystemQuestion<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<T> Question<T> {
+impl<T> SystemQuestion<T> {
     /// Returns the answer, or `None` if none arrives in time.
     async fn answer(&mut self, ask: impl FnOnce() -> JoinHandle<T>) -> Option<T> {
         // An answer that arrived after the end of its scrape is out of date.
         self.0.take_if(|asked| asked.is_finished());
-        let answer = timeout(PATIENCE, self.0.get_or_insert_with(ask)).await.ok()?;
+        let answer = timeout(OWNER_TIMEOUT, self.0.get_or_insert_with(ask)).await.ok()?;
         self.0 = None;
         answer.ok()
     }
@@ -166,18 +167,18 @@ mod tests {
     #[actix_rt::test]
     async fn readers_that_arrive_together_share_a_scrape() {
         tokio::time::pause();
-        let (readers, line) = mpsc::channel(LINE);
+        let (requests, queue) = mpsc::channel(QUEUE);
         let mut scrapes = 0;
-        actix_rt::spawn(serve(line, async move || {
+        actix_rt::spawn(serve(queue, async move || {
             scrapes += 1;
-            tokio::time::sleep(PATIENCE).await;
+            tokio::time::sleep(OWNER_TIMEOUT).await;
             Ok(scrapes.to_string())
         }));
         for scrape in ["1", "2"] {
             let mut texts = Vec::new();
-            for _ in 0..LINE {
-                let (reader, text) = oneshot::channel();
-                readers.send(reader).await.unwrap();
+            for _ in 0..QUEUE {
+                let (request, text) = oneshot::channel();
+                requests.send(request).await.unwrap();
                 texts.push(text);
             }
             for text in texts {
@@ -190,12 +191,12 @@ mod tests {
     #[actix_rt::test]
     async fn texts_that_are_not_read_are_dropped_after_a_time() {
         tokio::time::pause();
-        let (readers, line) = mpsc::channel(LINE);
-        actix_rt::spawn(serve(line, async || Ok("text".to_owned())));
+        let (requests, queue) = mpsc::channel(QUEUE);
+        actix_rt::spawn(serve(queue, async || Ok("text".to_owned())));
         let mut texts = Vec::new();
         for _ in 0..100 {
-            let (reader, text) = oneshot::channel();
-            readers.send(reader).await.unwrap();
+            let (request, text) = oneshot::channel();
+            requests.send(request).await.unwrap();
             texts.push(Arc::downgrade(&text.await.unwrap()));
             tokio::time::advance(FRESH).await;
         }
@@ -206,7 +207,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_question_is_not_asked_again_before_it_is_answered() {
         tokio::time::pause();
-        let mut question = Question::default();
+        let mut question = SystemQuestion::default();
         let (answer, answers) = oneshot::channel();
         let hangs = || actix_rt::spawn(async { answers.await.unwrap() });
         assert_eq!(question.answer(hangs).await, None);

@@ -1,4 +1,4 @@
-//! The TLS side of a listener: from an accepted connection to an agreed protocol.
+//! Accepts TLS on new connections, and finds out which protocol client and server agree on.
 
 use std::io;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use super::entrance::DISCONNECT_TIMEOUT;
 use crate::deadline::timeout;
 use crate::fanout::Socket;
 
-/// How long a client may take for the TLS handshake, from the beginning of the connection on. There can be as many
-/// handshakes at once as connections ([`OpenFiles`](super::open_files::OpenFiles)), each of some 10 KB. If there were
-/// fewer places, clients that send one byte and no more could hold all of them.
+/// How long a client may take for the TLS handshake, from the beginning of the connection on. The number of handshakes
+/// at once is limited only by that of connections ([`OpenFiles`](super::open_files::OpenFiles)); each takes some 10 KB.
+/// With a lower limit, clients that send one byte and no more could block all handshakes.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of plain text that wait to be encrypted: as many as one record holds. The rest waits with its owner.
+/// Most bytes of plain text that wait to be encrypted: as many as one record holds. The rest stays with its owner.
 const UNSENT_BYTES: usize = 16 * 1024;
 /// The names by which client and server agree on a protocol.
 const HTTP_2: &[u8] = b"h2";
@@ -40,7 +40,7 @@ pub(super) struct Tls {
 }
 
 /// The protocol that client and server have agreed on.
-pub(super) enum Spoken {
+pub(super) enum Protocol {
     Http1,
     Http2,
 }
@@ -48,14 +48,15 @@ pub(super) enum Spoken {
 impl Tls {
     /// Accepts TLS 1.2 and 1.3, with the newest certificate at the time of the connection.
     pub(super) fn new(certificates: watch::Receiver<Arc<Certificate>>) -> Self {
-        let mut config =
-            ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(Newest(certificates)));
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(NewestCertificate(certificates)));
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
         Self { acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 
     /// Waits for the client's first byte, and then for the handshake. `socket` converts the connection to the type that
-    /// the HTTP server takes.
+    /// the HTTP server needs.
     ///
     /// # Errors
     /// When the client disconnects, takes too long or does not use TLS.
@@ -63,11 +64,11 @@ impl Tls {
         &self,
         mut stream: TcpStream,
         socket: impl FnOnce(TcpStream) -> Socket,
-    ) -> io::Result<(TlsStream<Socket>, Spoken)> {
+    ) -> io::Result<(TlsStream<Socket>, Protocol)> {
         let handshake = async {
             let mut first = [0];
             if stream.peek(&mut first).await? > 0 && first[0].is_ascii_alphabetic() {
-                send_off(&mut stream).await?;
+                refuse_plain_http(&mut stream).await?;
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "the client sends plain HTTP to a TLS port",
@@ -79,15 +80,15 @@ impl Tls {
         };
         let stream = timeout(HANDSHAKE_TIMEOUT, handshake).await??;
         let (_, tls) = stream.get_ref();
-        let spoken = if tls.alpn_protocol() == Some(HTTP_2) { Spoken::Http2 } else { Spoken::Http1 };
+        let spoken = if tls.alpn_protocol() == Some(HTTP_2) { Protocol::Http2 } else { Protocol::Http1 };
         Ok((stream, spoken))
     }
 }
 
-async fn send_off(stream: &mut TcpStream) -> io::Result<()> {
+async fn refuse_plain_http(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(NO_TLS).await?;
     stream.shutdown().await?;
-    // If the connection is closed with unread bytes in it, the system resets it, and the answer is lost.
+    // If the connection is closed while it has unread bytes, the system resets it, and the answer is lost.
     let mut rest = stream.take(NO_TLS_BYTES);
     let _ = timeout(DISCONNECT_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
     Ok(())
@@ -95,9 +96,9 @@ async fn send_off(stream: &mut TcpStream) -> io::Result<()> {
 
 /// Gives each new connection the newest certificate.
 #[derive(Debug)]
-struct Newest(watch::Receiver<Arc<Certificate>>);
+struct NewestCertificate(watch::Receiver<Arc<Certificate>>);
 
-impl ResolvesServerCert for Newest {
+impl ResolvesServerCert for NewestCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0.borrow().key))
     }

@@ -1,4 +1,4 @@
-//! The parts of an answer that an HTTP/2 connection was given and has yet to write.
+//! Counts the parts of an answer that an HTTP/2 connection has got and not written yet.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::deadline::{Passed, timeout};
 
-/// A piece of an answer. The connection drops it when it is written, or will never be written.
+/// A piece of an answer. The connection drops it when the piece is written, or will never be written.
 #[derive(Debug)]
 pub(super) struct UnsentPiece {
     bytes: Bytes,
@@ -57,7 +57,7 @@ impl Buf for UnsentPiece {
 
 impl Drop for UnsentPiece {
     fn drop(&mut self) {
-        // The waiting task checks the count later, when this piece is dropped.
+        // The waiting task checks the count after this piece was dropped.
         self.moved.notify_one();
     }
 }

@@ -15,17 +15,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::TracesConfig;
 use super::otlp;
-use super::post::{Collector, Failure};
+use super::post::{Collector, PostError};
 use super::queue::{self, Queue, Waiting};
 
-/// How often a message is sent, if the collector may accept it later.
+/// Most attempts to send a message.
 const TRIES: u32 = 5;
-/// Pause before the second attempt; it doubles each time.
+/// The pause before the second attempt. It doubles before each further attempt.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause, even if the collector asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Shortest time between two log lines about failures.
-const COMPLAINT: Duration = Duration::from_secs(60);
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the last spans may take when the server stops.
 const LAST_TIME: Duration = Duration::from_secs(3);
 
@@ -37,11 +37,11 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Exports the waiting spans, as far as the collector accepts them within a few seconds.
+    /// Exports the waiting spans. After a few seconds, the spans that the collector has not accepted are lost.
     pub async fn finish(self) {
         drop(self.stop);
         if timeout(LAST_TIME, self.ended).await.is_err() {
-            tracing::warn!("the collector did not accept the last spans in time: they are lost");
+            tracing::warn!("the last spans are lost, because the collector did not accept them in time");
         }
     }
 }
@@ -53,7 +53,8 @@ pub(super) fn start(config: &TracesConfig, arbiter: &ArbiterHandle) -> (Queue, E
     let (queue, waiting) = queue::queue();
     let (stop, stopped) = oneshot::channel::<Infallible>();
     let (ending, ended) = oneshot::channel::<Infallible>();
-    let (config, losses) = (config.clone(), Losses { overflowed: waiting.overflowed(), lost: 0, told: None });
+    let (config, losses) =
+        (config.clone(), Losses { overflowed: waiting.overflowed(), lost: 0, last_report: None });
     arbiter.spawn_fn(move || {
         let stop: Stop = stopped.map(|_| ()).boxed().shared();
         let export = Export {
@@ -81,9 +82,9 @@ impl Export {
     async fn run(mut self, stop: Stop) {
         while let Some(batch) = self.waiting.gather(stop.clone()).await {
             self.deliver(batch, stop.clone()).await;
-            self.losses.tell_overflow();
+            self.losses.report_overflow();
         }
-        self.losses.tell_rest();
+        self.losses.report_rest();
     }
 
     async fn deliver(&mut self, batch: Vec<Span>, stop: Stop) {
@@ -98,16 +99,18 @@ impl Export {
                     }
                     return;
                 }
-                Err(Failure::Final(why)) => return self.losses.lose(spans, &why),
-                Err(Failure::Passing { why, .. }) if left == 0 || stop.clone().now_or_never().is_some() => {
+                Err(PostError::Final(why)) => return self.losses.lose(spans, &why),
+                Err(PostError::Temporary { why, .. })
+                    if left == 0 || stop.clone().now_or_never().is_some() =>
+                {
                     return self.losses.lose(spans, &why);
                 }
-                Err(Failure::Passing { retry_after, why }) => {
-                    self.losses.complain(&why);
+                Err(PostError::Temporary { retry_after, why }) => {
+                    self.losses.report_at_most_once_a_minute(&why);
                     let pause = retry_after.unwrap_or(pause).min(LONGEST_PAUSE);
                     tokio::select! {
                         () = sleep(pause) => {}
-                        // The server stops: one last attempt follows at once.
+                        // When the server stops, a last attempt follows at once.
                         () = stop.clone() => {}
                     }
                 }
@@ -119,44 +122,50 @@ impl Export {
 
 /// Spans that were lost, and the time of the last log line.
 struct Losses {
-    /// Spans that found no room in the queue.
+    /// The number of spans that were dropped because the queue was full.
     overflowed: Arc<AtomicU64>,
     /// Lost spans that the log has not reported yet.
     lost: u64,
-    told: Option<Instant>,
+    last_report: Option<Instant>,
 }
 
 impl Losses {
     fn lose(&mut self, spans: u64, why: &str) {
         self.lost += spans;
-        self.complain(why);
+        self.report_at_most_once_a_minute(why);
     }
 
-    fn tell_overflow(&mut self) {
+    fn report_overflow(&mut self) {
         if self.lost > 0 || self.overflowed.load(Ordering::Relaxed) > 0 {
-            self.complain("more spans than the collector accepts");
+            self.report_at_most_once_a_minute(
+                "the queue of spans is full, because the collector is too slow",
+            );
         }
     }
 
     /// Writes a log line, unless one was written recently.
-    fn complain(&mut self, why: &str) {
-        if self.told.is_none_or(|told| told.elapsed() >= COMPLAINT) {
-            self.tell(why);
+    fn report_at_most_once_a_minute(&mut self, why: &str) {
+        if self.last_report.is_none_or(|last_report| last_report.elapsed() >= REPORT_INTERVAL) {
+            self.report(why);
         }
     }
 
-    fn tell_rest(&mut self) {
+    fn report_rest(&mut self) {
         if self.lost > 0 || self.overflowed.load(Ordering::Relaxed) > 0 {
-            self.tell("the server stops");
+            self.report("the server stops");
         }
     }
 
-    fn tell(&mut self, reason: &str) {
+    fn report(&mut self, reason: &str) {
         let lost = std::mem::take(&mut self.lost) + self.overflowed.swap(0, Ordering::Relaxed);
-        self.told = Some(Instant::now());
-        // Spans that will be sent again are not lost yet.
+        self.last_report = Some(Instant::now());
+        // No spans are lost if they will be sent again.
         let lost = (lost > 0).then_some(lost);
-        tracing::warn!(lost, reason, "spans cannot be exported");
+        tracing::warn!(
+            lost,
+            reason,
+            "spans could not be exported; check traces.otlp_endpoint and the collector"
+        );
     }
 }
 
@@ -167,16 +176,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_log_reports_all_losses_but_once_a_minute_at_most() {
         let overflowed = Arc::new(AtomicU64::new(0));
-        let mut losses = Losses { overflowed: Arc::clone(&overflowed), lost: 0, told: None };
+        let mut losses = Losses { overflowed: Arc::clone(&overflowed), lost: 0, last_report: None };
         losses.lose(3, "first");
         assert_eq!(losses.lost, 0, "reported at once");
-        tokio::time::advance(COMPLAINT / 2).await;
+        tokio::time::advance(REPORT_INTERVAL / 2).await;
         losses.lose(4, "second");
         overflowed.store(5, Ordering::Relaxed);
-        losses.tell_overflow();
+        losses.report_overflow();
         assert_eq!((losses.lost, overflowed.load(Ordering::Relaxed)), (4, 5), "kept for later");
-        tokio::time::advance(COMPLAINT / 2).await;
-        losses.tell_overflow();
+        tokio::time::advance(REPORT_INTERVAL / 2).await;
+        losses.report_overflow();
         assert_eq!((losses.lost, overflowed.load(Ordering::Relaxed)), (0, 0));
     }
 }

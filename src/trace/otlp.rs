@@ -11,17 +11,17 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use crate::task::Timestamp;
 use crate::wire::trace_context::{SpanId, TraceContext};
 
-/// The bits of a span's flags about its parent: whether it is known if the parent is in another process, and whether it
-/// is.
+/// Bits in the flags of a span. The second says that the parent span is in another process, and the first says that the
+/// second is valid.
 const KNOWS_PARENT: u32 = 0x100;
 const PARENT_IS_REMOTE: u32 = 0x200;
 
-/// The span above another.
+/// The parent of a span.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Parent {
     None,
-    Ours(SpanId),
-    Theirs(SpanId),
+    Local(SpanId),
+    Remote(SpanId),
 }
 
 /// Builds a span of this place and these times, without attributes.
@@ -34,8 +34,8 @@ pub(super) fn span(
 ) -> Span {
     let (parent, remote) = match parent {
         Parent::None => (None, 0),
-        Parent::Ours(id) => (Some(id), 0),
-        Parent::Theirs(id) => (Some(id), PARENT_IS_REMOTE),
+        Parent::Local(id) => (Some(id), 0),
+        Parent::Remote(id) => (Some(id), PARENT_IS_REMOTE),
     };
     Span {
         trace_id: place.trace_id.as_bytes().to_vec(),
@@ -46,7 +46,7 @@ pub(super) fn span(
         name: name.into(),
         kind: kind.into(),
         start_time_unix_nano: nanoseconds(from),
-        // The clock may have been set back in between.
+        // The clock may have been set back between the two times.
         end_time_unix_nano: nanoseconds(until.max(from)),
         ..Span::default()
     }
@@ -57,7 +57,7 @@ pub(super) fn event(name: &str, at: Timestamp) -> Event {
     Event { time_unix_nano: nanoseconds(at), name: name.to_owned(), ..Event::default() }
 }
 
-/// Marks a span as failed. `why` is one of few short texts: an error code.
+/// Marks a span as failed. `why` is an error code, or another short text of a small set.
 pub(super) fn fail(span: &mut Span, why: &str) {
     span.attributes.push(text("error.type", why));
     span.status = Some(Status { code: StatusCode::Error.into(), message: String::new() });
@@ -93,7 +93,7 @@ pub(super) fn list_of(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::ArrayValue(ArrayValue { values: vec![value] }))
 }
 
-/// Builds the message that carries spans of a service to a collector.
+/// Builds the message with the spans of a service for a collector.
 pub(super) fn message(service_name: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
     let version = env!("CARGO_PKG_VERSION");
     let attributes = vec![text("service.name", service_name), text("service.version", version)];

@@ -15,21 +15,21 @@ use crate::deadline::timeout;
 use crate::net::{HttpClient, Reach, is_timeout};
 
 /// Timeout for name look-up, TCP and TLS together.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout for the whole exchange.
-const EXCHANGE: Duration = Duration::from_secs(10);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of an answer that are read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Most characters of a collector's message that are logged.
 const MAX_WORDS: usize = 200;
 
-/// A connection to the collector from this thread.
+/// A client of the collector, for this thread.
 pub(super) struct Collector {
     client: HttpClient,
     config: TracesConfig,
 }
 
-/// The collector has accepted a message.
+/// The answer of a collector that has accepted a message.
 pub(super) struct Accepted {
     /// Spans that the collector has rejected, if any.
     pub(super) rejected: Option<Rejected>,
@@ -41,30 +41,30 @@ pub(super) struct Rejected {
     pub(super) reason: String,
 }
 
-/// The collector has not accepted a message.
-pub(super) enum Failure {
-    /// The collector may accept it later.
-    Passing {
+/// Why the collector has not accepted a message.
+pub(super) enum PostError {
+    /// The collector may accept the message later.
+    Temporary {
         /// The time to wait, if the collector has stated one.
         retry_after: Option<Duration>,
         why: String,
     },
-    /// The collector will never accept it.
+    /// The collector will never accept the message.
     Final(String),
 }
 
 impl Collector {
     pub(super) fn new(config: TracesConfig) -> Self {
-        Self { client: HttpClient::new(CONNECT, Reach::Anybody), config }
+        Self { client: HttpClient::new(CONNECT_TIMEOUT, Reach::Anybody), config }
     }
 
-    pub(super) async fn post(&self, message: &ExportTraceServiceRequest) -> Result<Accepted, Failure> {
-        let passing = |why: &str| Failure::Passing { retry_after: None, why: why.to_owned() };
-        let exchange = timeout(EXCHANGE, self.exchange(message.encode_to_vec())).await;
+    pub(super) async fn post(&self, message: &ExportTraceServiceRequest) -> Result<Accepted, PostError> {
+        let passing = |why: &str| PostError::Temporary { retry_after: None, why: why.to_owned() };
+        let exchange = timeout(EXCHANGE_TIMEOUT, self.exchange(message.encode_to_vec())).await;
         exchange.unwrap_or_else(|_| Err(passing("the collector did not answer in time")))
     }
 
-    async fn exchange(&self, body: Vec<u8>) -> Result<Accepted, Failure> {
+    async fn exchange(&self, body: Vec<u8>) -> Result<Accepted, PostError> {
         let mut request = self
             .client
             .request(Method::POST, self.config.endpoint.as_str())
@@ -77,7 +77,7 @@ impl Collector {
         let mut response = request
             .send_body(body)
             .await
-            .map_err(|err| Failure::Passing { retry_after: None, why: why(&err) })?;
+            .map_err(|err| PostError::Temporary { retry_after: None, why: why(&err) })?;
         let status = response.status();
         if status.is_success() {
             // The collector has the spans, even if its answer cannot be read.
@@ -93,15 +93,15 @@ impl Collector {
                 | StatusCode::GATEWAY_TIMEOUT
         );
         if !is_passing {
-            return Err(Failure::Final(why));
+            return Err(PostError::Final(why));
         }
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        Err(Failure::Passing { retry_after, why })
+        Err(PostError::Temporary { retry_after, why })
     }
 }
 
-/// Returns the rejected spans according to the answer to an accepted message.
+/// Returns the spans that the answer to an accepted message reports as rejected.
 fn rejected(answer: &[u8]) -> Option<Rejected> {
     let part = ExportTraceServiceResponse::decode(answer).ok()?.partial_success?;
     let spans = u64::try_from(part.rejected_spans).ok().filter(|spans| *spans > 0)?;
@@ -109,7 +109,7 @@ fn rejected(answer: &[u8]) -> Option<Rejected> {
     Some(Rejected { spans, reason })
 }
 
-/// Returns why no answer arrived. Texts of awc are not passed on.
+/// Returns why no answer arrived, in hearken's words and not in awc's.
 fn why(err: &SendRequestError) -> String {
     let why = match err {
         SendRequestError::Connect(err) if is_timeout(err) => "connecting to the collector took too long",
@@ -139,7 +139,7 @@ mod tests {
         let part = answer(3).unwrap();
         assert_eq!((part.spans, part.reason.len()), (3, MAX_WORDS));
         assert!(part.reason.starts_with("tooold!"));
-        // Without rejected spans the message is only a remark.
+        // Without rejected spans, the collector's message reports no loss.
         assert!(answer(0).is_none() && rejected(b"").is_none() && rejected(b"{}").is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! The queue of spans for the exporter. It is bounded in entries and in bytes; spans that find no room are counted and
-//! dropped.
+//! The queue of spans for the exporter. The number of its entries and of its bytes is limited. If it is full, further
+//! spans are counted and dropped.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tokio::time::{Instant, timeout_at};
 
 /// Most entries that may wait. An entry holds the spans of one task or request.
 const QUEUE: usize = 2048;
-/// Most bytes that may wait, as encoded for the collector. In memory they take a few times as much.
+/// Most bytes of the waiting spans, as encoded for the collector. In memory, spans take a few times as much.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// Spans of one message, approximately: those of one task stay together.
+/// The number of spans of one message, approximately, because spans of one task stay together.
 const BATCH: usize = 512;
-/// Bytes of one message, approximately. Collectors accept 4 MiB and more.
+/// The number of bytes of one message, approximately. Collectors accept 4 MiB and more.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// The time to wait for more spans after the first span of a message.
 const GATHER: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ pub(super) fn queue() -> (Queue, Waiting) {
 }
 
 impl Queue {
-    /// Adds spans that belong together: all of them are exported, or none if there is no room.
+    /// Adds spans that belong together. If the queue is full, all of them are dropped.
     pub(super) fn push(&self, spans: Vec<Span>) {
         let count = spans.len() as u64;
         if count > 0 && self.try_push(spans).is_none() {
@@ -68,7 +68,7 @@ impl Queue {
 }
 
 impl Waiting {
-    /// Returns spans for one message, at least one; `None` when the server stops and nothing waits.
+    /// Waits for spans, and returns those of one message. Returns `None` when the server stops and no spans wait.
     pub(super) async fn gather(&mut self, stop: impl Future<Output = ()> + Clone) -> Option<Vec<Span>> {
         let QueueEntry { spans: mut batch, mut bytes, .. } = tokio::select! {
             biased;
@@ -89,7 +89,7 @@ impl Waiting {
         Some(batch)
     }
 
-    /// Returns the counter of spans that found no room.
+    /// Returns the counter of spans that were dropped because the queue was full.
     pub(super) fn overflowed(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.overflowed)
     }

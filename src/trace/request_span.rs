@@ -1,6 +1,6 @@
-//! The span of a request that changes something: a submit, a cancel. Reads have no span, because clients poll and
-//! subscribe by the thousand. A request without a known key has none either: clients without a key could crowd out the
-//! spans of tasks.
+//! The span of a request that changes something: a submit or a cancel. Reads have no span, because there are thousands
+//! of them. A request without a known key has no span, either, because clients without a key could fill the queue, and
+//! spans of tasks would be lost.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use super::otlp::{Parent, fail, number, span, text};
 use crate::task::Timestamp;
 use crate::wire::trace_context::TraceContext;
 
-/// What a span records of a request.
+/// The facts about a request that its span records.
 #[derive(Debug)]
 pub struct RequestFacts {
     /// The method, such as `POST`.
@@ -25,18 +25,18 @@ pub struct RequestFacts {
     pub path: String,
 }
 
-/// Set once the sender's key is known. A request without a known key has no span.
+/// A flag that states whether the client's key is known. A request without a known key has no span.
 #[derive(Debug, Clone, Default)]
 pub struct Recognition(Rc<Cell<bool>>);
 
 impl Recognition {
-    /// Records that the sender's key is known.
+    /// Records that the client's key is known.
     pub fn recognised(&self) {
         self.0.set(true);
     }
 }
 
-/// The span of a request in progress. If it is dropped before the answer, the span records that the client has left.
+/// The span of a request in progress. If it is dropped before the answer, it records that the client has disconnected.
 #[derive(Debug)]
 pub struct RequestSpan {
     traces: Traces,
@@ -45,12 +45,12 @@ pub struct RequestSpan {
     caller: Option<TraceContext>,
     started: Timestamp,
     recognition: Recognition,
-    is_told: bool,
+    is_finished: bool,
 }
 
 impl Traces {
-    /// Begins the span of a request at this [place](Traces::place), below its caller. `None` if the request is not
-    /// recorded.
+    /// Begins the span of a request at this [place](Traces::place), with the client's span as its parent. Returns
+    /// `None` if the request is not recorded.
     #[must_use]
     pub fn request(
         &self,
@@ -66,32 +66,32 @@ impl Traces {
             caller: caller.cloned(),
             started: Timestamp::now(),
             recognition: Recognition::default(),
-            is_told: false,
+            is_finished: false,
         })
     }
 }
 
 impl RequestSpan {
-    /// Returns the flag to set once the sender's key is known.
+    /// Returns the flag that must be set when the client's key is known.
     #[must_use]
     pub fn recognition(&self) -> Recognition {
         self.recognition.clone()
     }
 
-    /// Ends the span when the head of the response is sent.
+    /// Ends the span: the head of the response is sent.
     pub fn answered(mut self, status: u16) {
-        self.tell(Some(status));
+        self.finish(Some(status));
     }
 
-    fn tell(&mut self, status: Option<u16>) {
-        self.is_told = true;
+    fn finish(&mut self, status: Option<u16>) {
+        self.is_finished = true;
         if !self.recognition.0.get() {
             return;
         }
         let Some(recorder) = self.traces.recorder(Some(&self.place)) else { return };
         let RequestFacts { method, scheme, route, path } = &self.facts;
         let name = format!("{method} {route}");
-        let parent = self.caller.as_ref().map_or(Parent::None, |caller| Parent::Theirs(caller.span_id));
+        let parent = self.caller.as_ref().map_or(Parent::None, |caller| Parent::Remote(caller.span_id));
         let mut span = span(&self.place, parent, SpanKind::Server, name, (self.started, Timestamp::now()));
         span.attributes = vec![
             text("http.request.method", method),
@@ -112,8 +112,8 @@ impl RequestSpan {
 
 impl Drop for RequestSpan {
     fn drop(&mut self) {
-        if !self.is_told {
-            self.tell(None);
+        if !self.is_finished {
+            self.finish(None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `[traces]`: whether spans are exported, and to which address.
+//! `[traces]`: the settings for the export of spans.
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -17,9 +17,10 @@ pub struct TracesConfig {
     pub endpoint: Url,
     /// Headers of each message, with names in lower case. Some values are credentials.
     pub headers: Vec<(String, Secret)>,
-    /// The share of traces begun here that are recorded, 0 to 1. For other traces the service that began them decides.
+    /// The share of the traces begun by hearken that are recorded, from 0 to 1. For other traces, the service that
+    /// began them decides.
     pub sample_ratio: f64,
-    /// The name of the service.
+    /// The name of the service in the spans.
     pub service_name: String,
 }
 
@@ -70,7 +71,8 @@ impl TracesKeys {
         let Some(text) = self.otlp_endpoint.filter(|text| !text.is_empty()) else {
             if !headers.is_empty() {
                 warnings.push(
-                    "traces.otlp_headers is set, but nothing is exported without otlp_endpoint".to_owned(),
+                    "traces.otlp_headers is set, but nothing is exported: set traces.otlp_endpoint, too"
+                        .to_owned(),
                 );
             }
             return Ok(None);
@@ -85,15 +87,15 @@ fn endpoint(at: &Section<'_>, text: &str) -> Result<Url, Problem> {
     let Some(mut url) = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
     else {
         // The message does not repeat the text, which may contain a name and a password.
-        return Err(at.wrong(KEY, "it is no http(s) URL"));
+        return Err(at.wrong(KEY, "it is not an http(s) URL"));
     };
-    // Secrets in the URL might be shown.
+    // A log or a message might show a secret in the URL.
     let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
     if !is_bare || url.fragment().is_some() {
-        let reason = "a name, a password, a query or a fragment cannot be part of it";
+        let reason = "it has a name, a password, a query or a fragment";
         return Err(at.problem(KEY, reason).advise("remove it, and write credentials as otlp_headers"));
     }
-    // Many operators write the whole address. No collector has this path twice, so it is not added again.
+    // Many operators write the whole address with this path. Then the path is not added again.
     let is_whole = url.path().trim_end_matches('/').ends_with("/v1/traces");
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty();
@@ -104,8 +106,8 @@ fn endpoint(at: &Section<'_>, text: &str) -> Result<Url, Problem> {
     Ok(url)
 }
 
-/// Reads `name=value,name=value` with percent-encoded values, as `OTEL_EXPORTER_OTLP_HEADERS` is written. No message
-/// holds a value.
+/// Reads `name=value,name=value` with percent-encoded values, the format of `OTEL_EXPORTER_OTLP_HEADERS`. No message
+/// contains a value.
 fn headers(
     at: &Section<'_>,
     written: Option<String>,
@@ -115,7 +117,9 @@ fn headers(
     const KEY_ENV: &str = "otlp_headers_env";
     let (key, text) = match (written.filter(|text| !text.is_empty()), named) {
         (Some(_), Some(_)) => {
-            return Err(at.problem(KEY, "set either it or traces.otlp_headers_env, not both"));
+            return Err(at
+                .problem(KEY, "traces.otlp_headers_env is also set")
+                .advise("remove one of the two"));
         }
         (Some(text), None) => (KEY, text),
         (None, Some(name)) => {
@@ -145,7 +149,7 @@ fn header(member: &str) -> Option<(String, Secret)> {
     let is_name = !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
     let is_value = value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
-    // The message sets these headers itself.
+    // The exporter sets these headers itself.
     let is_ours = matches!(name.as_str(), "content-type" | "content-length" | "transfer-encoding" | "host");
     (is_name && is_value && !is_ours).then(|| (name, Secret::new(value.into_owned())))
 }

@@ -16,14 +16,14 @@ use crate::wire::trace_context::TraceContext;
 /// The outcome of a completed task or attempt, as the timeline names it.
 const COMPLETED: &str = "completed";
 
-/// A task that has ended, and how.
+/// A task that has ended, with its timeline and its outcome.
 #[derive(Debug, Clone, Copy)]
 pub struct EndedTask<'a> {
     /// The task.
     pub task: &'a Task,
     /// When each step happened.
     pub timeline: &'a Timeline,
-    /// How it ended.
+    /// The outcome of the task.
     pub outcome: &'a Outcome,
     /// Duration of the audio, if known.
     pub audio: Option<Duration>,
@@ -44,7 +44,7 @@ impl Recorder {
         let until = timeline.ended.unwrap_or_else(Timestamp::now);
         let Some(place) = task.span(SpanPart::Whole) else { return Vec::new() };
         let mut spans = vec![whole(ended, &place, until)];
-        let below = Parent::Ours(place.span_id);
+        let below = Parent::Local(place.span_id);
         let child = |part, name: &str, moments| {
             task.span(part).map(|place| span(&place, below, SpanKind::Internal, name, moments))
         };
@@ -83,7 +83,7 @@ impl Recorder {
         let model = &task.question.model;
         let place = task.span(SpanPart::Call { number: number_of_call, started: attempt.started })?;
         let moments = (attempt.started, attempt.ended.unwrap_or(until));
-        // Of a channel that was removed from the configuration, only the name is known.
+        // If the channel was removed from the configuration, only its name is known.
         let callee = self.callees.get(&attempt.channel);
         let (kind, name) = match callee {
             Some(Callee { operation, server: Some(_) }) => (SpanKind::Client, format!("{operation} {model}")),
@@ -126,7 +126,7 @@ impl Recorder {
 fn whole(ended: EndedTask<'_>, place: &TraceContext, until: Timestamp) -> Span {
     let EndedTask { task, timeline, outcome, audio } = ended;
     let failure = outcome.failure();
-    let parent = task.trace.as_ref().map_or(Parent::None, |trace| Parent::Ours(trace.span_id));
+    let parent = task.trace.as_ref().map_or(Parent::None, |trace| Parent::Local(trace.span_id));
     let mut whole = span(place, parent, SpanKind::Internal, "task", (timeline.queued, until));
     whole.attributes = vec![
         text("hearken.task.id", task.id.as_str()),
@@ -135,7 +135,7 @@ fn whole(ended: EndedTask<'_>, place: &TraceContext, until: Timestamp) -> Span {
         text("hearken.task.outcome", if failure.is_none() { COMPLETED } else { "failed" }),
         number("hearken.task.calls", timeline.attempts.len() as u64),
     ];
-    // These have our own names, so that adding up a trace's tokens counts only those of its calls.
+    // These attributes have names of hearken's own, so that a sum over the tokens of a trace counts only its calls.
     whole.attributes.extend(timeline.channel().map(|channel| text("hearken.task.channel", channel)));
     if let Some(usage) = outcome.usage() {
         whole.attributes.extend([

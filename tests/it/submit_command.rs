@@ -267,7 +267,10 @@ fn a_refusal_or_a_missing_server_ends_with_status_one() {
     );
     let below = format!("http://{}/below", hearken.address);
     let lost = home.run(hearken.address, &["submit", "speech.mp3", "--url", &below]).with_status(1);
-    assert!(lost.err.contains(&format!("hearken is there, but not at {below}")), "{lost:?}");
+    assert!(
+        lost.err.contains(&format!("hearken answers, but has nothing at the path of {below}")),
+        "{lost:?}"
+    );
     let (_held, address) = closed_port();
     let absent = home.run(address, &SUBMIT).with_status(1);
     assert!(
@@ -305,7 +308,7 @@ fn a_submit_to_the_port_for_metrics_is_refused_as_such() {
         Hearken::before(&FakeUpstream::gemini().start()).set("[metrics]\nlisten = \"127.0.0.1:0\"").start();
     let watcher = hearken.watcher();
     let ended = Home::new().run(watcher.address, &SUBMIT).with_status(1);
-    assert!(ended.err.contains("this port serves /metrics and /healthz only"), "{ended:?}");
+    assert!(ended.err.contains("this port serves only /metrics and /healthz"), "{ended:?}");
     assert_eq!(watcher.get("/v1/models").expect(404).json()["error"]["code"], "not_found");
 }
 
@@ -359,7 +362,7 @@ fn a_submit_that_never_gets_a_reply_warns_that_a_task_may_exist() {
     let url = format!("http://{}/", server.address());
     assert!(ended.err.contains("not accepted yet: ") && ended.err.contains("it answered 404"), "{ended:?}");
     assert!(
-        ended.err.ends_with(&format!("may have accepted a task: look under Tasks at {url}\n")),
+        ended.err.ends_with(&format!("may have accepted the task; look for it under Tasks at {url}\n")),
         "{ended:?}"
     );
 }

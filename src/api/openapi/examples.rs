@@ -21,12 +21,12 @@ use crate::wire::task::TaskList;
 pub(super) const TASK_ID: &str = "task-llm-1776874565-yq3szvcu";
 /// Placeholder for a model that the server serves. It is replaced when the document is published.
 pub(super) const MODEL: &str = "{model}";
-/// Placeholder for the name of its channel.
+/// Placeholder for the name of the model's channel.
 pub(super) const CHANNEL: &str = "{channel}";
 const CREATED: u64 = 1_776_874_565;
 const TEXTS: [&str; 2] = ["Nothing ", "is lost."];
 
-/// Returns a submit that is answered at once and read as a stream.
+/// Returns a submit that gets its task at once and offers a stream.
 pub(super) fn submit() -> Value {
     json!({
         "model": MODEL,
@@ -101,7 +101,7 @@ pub(super) fn stream() -> String {
     format!(": keep-alive\nretry: 2000\n{}", String::from_utf8_lossy(&all.concat()))
 }
 
-/// Returns each kind of frame: its name, when it comes, and its fields.
+/// Returns each kind of frame: its name, its meaning, and its fields.
 pub(super) fn frames() -> [(&'static str, &'static str, Value); 3] {
     let text = json!(Chunk::delta(&head(), Delta::content(TEXTS[0]))).to_string();
     let failure = Failure::new(ErrorCode::UpstreamTimeout, ErrorCode::UpstreamTimeout.meaning());
@@ -120,7 +120,7 @@ fn snapshot(state: State) -> Snapshot {
     timeline.attempt(CHANNEL, at(500));
     timeline.first_answered = Some(at(1_900));
     timeline.end("completed", at(2_750));
-    // The id is valid. If it were not, any other one would do as an example.
+    // The text is a valid id. If it were not, the example would show another id.
     let id = TASK_ID.parse().unwrap_or_else(|_| crate::task::TaskId::generate(CREATED));
     Snapshot { id, model: MODEL.to_owned(), created: CREATED, stream: true, state, timeline }
 }

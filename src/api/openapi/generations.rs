@@ -30,17 +30,17 @@ const AUDIO_URL: &str = r"^(?:[Hh][Tt][Tt][Pp][Ss]?://[^/\s]|[Dd][Aa][Tt][Aa]:[^
 
 /// `POST /v1/llm/generations`
 pub(crate) fn submit() -> PathItem {
-    let description = "Asks a model about audio. `sync` and `stream` choose how the answer comes:\n\n\
+    let description = "Sends audio with a prompt to a model. `sync` and `stream` choose the reply:\n\n\
         | `sync` | `stream` | the reply |\n|---|---|---|\n\
         | false | false | the task, at once; query it at `GET /v1/tasks/{task_id}` |\n\
         | false | true | the same, and its chunks can be subscribed to at `stream.url` |\n\
-        | true | false | the ChatCompletion, when the task has ended; a caller that disconnects cancels it |\n\
+        | true | false | the ChatCompletion, when the task has ended; if the client disconnects, the task is cancelled |\n\
         | true | true | the stream of chunks; after a disconnect it can be resumed at `stream.url` |\n\n\
         The format is recognised from the bytes: wav, mp3, aiff, aac, ogg, flac or m4a. A synchronous call fails \
         with the status of its task's error, unless part of the answer was sent before.";
-    let key = "Makes the submit repeatable: for a day a repeat with the same key and the same body returns the first \
-        task in its current state, and starts no new one. 1 to 255 printable ASCII characters, bare or in quotation \
-        marks.";
+    let key = "Makes the submit repeatable: for a day, a repeat with the same key and the same body returns the first \
+        task in its current state, and starts no new one. 1 to 255 printable ASCII characters, with or without \
+        quotation marks around them.";
     let body =
         ContentBuilder::new().schema(Some(Ref::from_schema_name("SubmitRequest"))).examples_from_iter([
             (
@@ -96,7 +96,7 @@ fn answer() -> ResponseBuilder {
         .content(EVENT_STREAM, frames())
 }
 
-/// Links the task of an asynchronous submit to a next operation.
+/// Links the reply to an asynchronous submit to another operation on its task.
 fn of_this_task(operation: &str) -> Link {
     LinkBuilder::new().operation_id(operation).parameter("task_id", "$response.header.X-Task-Id").build()
 }
@@ -107,27 +107,30 @@ pub(crate) fn stream() -> PathItem {
         run, for any number of subscribers. The response begins at once and ends after the frame `done` or `error`; a \
         comment line keeps the connection alive while there is no data.";
     let description = format!("{description}\n\n```\n{}```", examples::stream());
-    let offset = "Starts at this chunk. If it does not exist yet, the response waits for it; on an ended task the \
-        response is only the terminal frame.";
+    let offset = "The number of the first chunk to send. If that chunk does not exist yet, the response waits for it; if \
+        the task has ended without it, the response is only the terminal frame.";
     let last = "The `id` of the last frame that was read, as a browser's `EventSource` sends it: the stream continues \
-        after it. It wins over `offset`; a value that is not a number is ignored.";
-    let operation =
-        operation("streamGeneration", Tag::Generations.name(), "Subscribe to chunks", &description)
-            .parameter_ref(task_id())
-            .parameter(query_parameter("offset", offset, whole_number(0).default(Some(json!(0)))))
-            .parameter(header_parameter("Last-Event-ID", last, text()))
-            .response(
-                "200",
-                response("The frames.", &["Cache-Control", "X-Accel-Buffering"])
-                    .content(EVENT_STREAM, frames()),
-            )
-            .response(
-                "204",
-                response(
-                    "`Last-Event-ID` is at or past the end: there is nothing more, do not reconnect.",
-                    &[],
-                ),
-            );
+        after it. It takes precedence over `offset`; a value that is not a number is ignored.";
+    let operation = operation(
+        "streamGeneration",
+        Tag::Generations.name(),
+        "Subscribe to chunks",
+        &description,
+    )
+    .parameter_ref(task_id())
+    .parameter(query_parameter("offset", offset, whole_number(0).default(Some(json!(0)))))
+    .parameter(header_parameter("Last-Event-ID", last, text()))
+    .response(
+        "200",
+        response("The frames.", &["Cache-Control", "X-Accel-Buffering"]).content(EVENT_STREAM, frames()),
+    )
+    .response(
+        "204",
+        response(
+            "`Last-Event-ID` is at or past the end of the stream: no frame follows, so do not reconnect.",
+            &[],
+        ),
+    );
     let codes = [
         ErrorCode::TaskNotFound,
         ErrorCode::StreamNotEnabled,
@@ -140,7 +143,8 @@ pub(crate) fn stream() -> PathItem {
     PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes)))
 }
 
-/// OpenAPI 3.1 cannot describe the items of an event stream. Tools agree on the schema of one event.
+/// Returns the content of a stream: the schema of one event. OpenAPI 3.1 cannot describe an event stream, and tools
+/// expect this schema.
 fn frames() -> Content {
     ContentBuilder::new()
         .schema(Some(Ref::from_schema_name("StreamFrame")))
@@ -168,7 +172,7 @@ pub(super) fn frame() -> Schema {
     let json =
         |schema: &str| text().content_media_type(JSON).content_schema(Some(Ref::from_schema_name(schema)));
     OneOfBuilder::new()
-        .description(Some("One event of a stream. Only these three are ever sent."))
+        .description(Some("One event of a stream. A stream has only these three kinds."))
         .item(frame("chunk", "A part of the answer.", json("ChatCompletionChunk")))
         .item(frame("done", "The end of a completed task.", words(["[DONE]"]).into()))
         .item(frame("error", "The end of a failed task.", json("FailedTask")))
@@ -221,8 +225,8 @@ pub(super) fn submit_request() -> Object {
                 .min_length(Some(1))
                 .max_length(Some(MAX_PROMPT_CHARACTERS)),
         )
-        .property("sync", flag("If true, the reply waits for the answer."))
-        .property("stream", flag("If true, the chunks can be subscribed to. With `sync`, they are the reply."))
+        .property("sync", flag("If true, the reply is the answer, and is sent when it is there."))
+        .property("stream", flag("If true, clients can subscribe to the chunks. With `sync`, the chunks are the reply."))
         .property(
             "max_tokens",
             or_null(Type::Integer)
@@ -243,6 +247,6 @@ pub(super) fn submit_request() -> Object {
                 .description(Some("Instructions that come before the prompt."))
                 .max_length(Some(MAX_SYSTEM_PROMPT_CHARACTERS)),
         )
-        .property("reasoning", flag("If true, the answer includes the model's reasoning, if it gives any."))
+        .property("reasoning", flag("If true, the answer includes the model's reasoning, if the model provides it."))
         .build()
 }

@@ -15,7 +15,8 @@ pub(crate) fn with_capabilities() -> PathItem {
         "listModelCapabilities",
         Tag::Models.name(),
         "List models with their capabilities",
-        "The models that your key may use. Models that a channel serves by a glob are not listed.",
+        "The models that your key may use. Models that a channel serves through a pattern, as in `gemini-*`, are not \
+         listed.",
     )
     .response(
         "200",
@@ -33,7 +34,7 @@ pub(crate) fn in_openai_shape() -> PathItem {
     let operation = operation(
         "listModels",
         Tag::Models.name(),
-        "List models in OpenAI's shape",
+        "List models in OpenAI's format",
         "The same models for clients of OpenAI's API. `owned_by` is the name of the channel.",
     )
     .response(

@@ -38,7 +38,7 @@ pub(super) fn operation(id: &str, tag: &str, summary: &str, description: &str) -
 
 /// Starts an operation that needs no key.
 pub(super) fn open_operation(id: &str, tag: &str, summary: &str, description: &str) -> OperationBuilder {
-    let description = format!("{description} `HEAD` is answered as well, without the body.");
+    let description = format!("{description} `HEAD` works, too, and has no body.");
     operation(id, tag, summary, &description).securities(Some([]))
 }
 
@@ -54,7 +54,7 @@ pub(super) fn traced(operation: OperationBuilder, what: &str) -> OperationBuilde
 
 /// Returns the parameters that operations refer to.
 pub(super) fn shared_parameters() -> [(&'static str, Parameter); 2] {
-    let request_id = "An id of your choice, 1 to 128 of `A-Za-z0-9._-`. The response and the server's log carry \
+    let request_id = "An id of your choice, 1 to 128 of `A-Za-z0-9._-`. The response and the server's log contain \
                       it. If it is missing or invalid, the server makes its own.";
     [
         (REQUEST_ID, header_parameter(REQUEST_ID, request_id, text()).build()),
@@ -72,7 +72,7 @@ pub(super) fn shared_parameters() -> [(&'static str, Parameter); 2] {
     ]
 }
 
-/// Refers to the task id in the path, which every operation on one task takes.
+/// Refers to the task id in the path, a parameter of every operation on one task.
 pub(super) fn task_id() -> Ref {
     Ref::new("#/components/parameters/task_id")
 }
@@ -110,10 +110,10 @@ pub(super) fn whole_number(least: usize) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(least))
 }
 
-/// Returns the headers that responses refer to. A suffix after a dot tells headers of the same name apart.
+/// Returns the headers that responses refer to. Headers of the same name differ in a suffix after a dot.
 pub(super) fn shared_headers() -> [(&'static str, Header); 17] {
     let always = |description: &str, schema: ObjectBuilder| {
-        // utoipa has no `required` for headers. An extension is written under its own name, so it takes its place.
+        // utoipa has no `required` for headers. An extension with this name has the same effect.
         let required = Extensions::from_iter([("required", true)]);
         optional(description, schema).extensions(Some(required)).build()
     };
@@ -150,7 +150,7 @@ pub(super) fn shared_headers() -> [(&'static str, Header); 17] {
         (
             "x-should-retry",
             optional(
-                "`false` if a repeat may pay for the same work again, or will fail again. OpenAI's packages \
+                "`false` if a repeat may cause the same costs again, or will fail again. OpenAI's client libraries \
                  respect it.",
                 only("false"),
             )

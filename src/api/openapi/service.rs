@@ -1,4 +1,4 @@
-//! The operations of the service itself in the document: probes, metrics, the document, the reference page.
+//! The operations of the service itself in the document: health checks, metrics, the document, the reference page.
 
 use serde_json::json;
 use utoipa::openapi::ContentBuilder;
@@ -26,8 +26,8 @@ pub(crate) fn ready() -> PathItem {
     probe(
         "checkReadiness",
         "Check that the server accepts tasks",
-        "503 while it drains or its store is down: the disk is full, does not answer, or the data directory was \
-         changed.",
+        "The status is 503 while the server drains, or while its store does not work: the disk is full, the disk does \
+         not answer, or the data directory was changed.",
         "ready",
         &[ErrorCode::ShuttingDown, ErrorCode::StorageFull, ErrorCode::StorageUnavailable],
     )
@@ -50,12 +50,12 @@ pub(crate) fn metrics() -> PathItem {
         "getMetrics",
         Tag::Service.name(),
         "Read the metrics",
-        "For Prometheus, in its text format. Served here if the configuration has `metrics.listen = \"main\"`; \
-         otherwise this is 404, and a listener of its own may serve it.",
+        "The metrics in Prometheus' text format. This path exists if the configuration has `metrics.listen = \
+         \"main\"`; otherwise it is 404, and a separate listener may serve the metrics.",
     );
     let sample = "# HELP hearken_tasks_submitted_total Tasks that were accepted.\n\
                   # TYPE hearken_tasks_submitted_total counter\nhearken_tasks_submitted_total 42\n";
-    let example = ExampleBuilder::new().summary("A part of it").value(Some(json!(sample))).build();
+    let example = ExampleBuilder::new().summary("A part of the text").value(Some(json!(sample))).build();
     let content = ContentBuilder::new().schema(Some(text())).examples_from_iter([("part", example)]).build();
     let operation = operation
         .response("200", response("All metrics at this moment.", &[]).content("text/plain", content));

@@ -25,9 +25,9 @@ use crate::wire::task::status_words;
 pub(crate) fn one() -> PathItem {
     let wait = "Holds the reply until the task ends or this many seconds have passed, whichever comes first.";
     let include = "`timeline` adds the times of the task's steps, `segments` the text with start and end times, \
-                   `request` the request. Separate several words by commas; unknown ones are ignored.";
-    let sync = "Accepted for clients of other services of this family, like all unknown parameters. It changes \
-                nothing: the state is always current.";
+                   `request` the request. Separate several words by commas; unknown words are ignored.";
+    let sync = "Accepted for clients of similar services, as all unknown parameters are. It has no effect: the state is \
+                always current.";
     let operation = operation(
         "getTask",
         Tag::Tasks.name(),
@@ -69,8 +69,8 @@ pub(crate) fn list() -> PathItem {
         "listTasks",
         Tag::Tasks.name(),
         "List tasks",
-        "Your key's tasks, newest first, page by page: pass the last `id` as `after` while `has_more` is true. \
-         A page with large results may hold fewer tasks than `limit`.",
+        "Your key's tasks, newest first, page by page. While `has_more` is true, pass the last `id` as `after` to get \
+         the next page. A page with large results may contain fewer tasks than `limit`.",
     )
     .parameter(query_parameter("limit", "Most tasks on the page.", limit))
     .parameter(query_parameter("after", after, text().pattern(Some(TaskId::PATTERN))))
@@ -87,8 +87,8 @@ pub(crate) fn cancel() -> PathItem {
         "cancelTask",
         Tag::Tasks.name(),
         "Cancel a task",
-        "Stops the upstream call and ends the task as `failed` with the code `task_cancelled`. On a task that has \
-         ended it changes nothing.",
+        "Stops the upstream call and ends the task as `failed` with the code `task_cancelled`. A task that has ended \
+         stays as it is.",
     )
     .parameter_ref(task_id());
     let operation = traced(operation, "this request belongs")

@@ -61,7 +61,7 @@ fn send_timeout() -> SendTimeout {
     SendTimeout::new(&config)
 }
 
-/// Serves a connection to this client. Each request is answered with such a body.
+/// Serves a connection to this client. Each answer has a body that does `then` after its first piece.
 async fn serve<F: Future<Output = ()>>(
     size: BodySize,
     then: Then,
@@ -89,7 +89,7 @@ fn ask(requests: &mut SendRequest<Bytes>) -> (ResponseFuture, h2::SendStream<Byt
     requests.send_request(head, false).unwrap()
 }
 
-/// Returns all bytes that arrive of an answer's body, and how it ends.
+/// Returns all received bytes of an answer's body, and the reason of a reset.
 async fn received(answer: ResponseFuture) -> (Vec<u8>, Option<Reason>) {
     let (mut bytes, mut body) = (Vec::new(), answer.await.unwrap().into_body());
     loop {

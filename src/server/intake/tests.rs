@@ -46,14 +46,14 @@ impl Client {
         self.settle().await;
     }
 
-    /// Lets the server do everything that it can do now.
+    /// Runs the server until it has nothing to do.
     async fn settle(&self) {
         for _ in 0..200 {
             yield_now().await;
         }
     }
 
-    /// Reads up to the end of these words.
+    /// Reads up to the end of these words, and returns the text.
     async fn read_to(&mut self, words: &str) -> String {
         let mut read = Vec::new();
         while !read.ends_with(words.as_bytes()) {
@@ -188,15 +188,15 @@ async fn an_answer_has_the_form_that_its_own_request_asks_for() {
     .await;
 }
 
-/// Sends these bytes again and again until the server takes no more. Returns how many bytes the server and the
-/// connection have taken.
+/// Sends these bytes again and again until the server reads no more. Returns how many bytes the server and the
+/// connection have accepted.
 async fn taken(client: &mut Client, bytes: &str) -> usize {
     let mut taken = 0;
     while let Ok(sent) =
         tokio::time::timeout(Duration::from_millis(100), client.stream.write(bytes.as_bytes())).await
     {
         taken += sent.unwrap();
-        assert!(taken < 4 << 20, "the server takes as much as it is sent");
+        assert!(taken < 4 << 20, "the server reads without a limit");
     }
     taken
 }
@@ -211,7 +211,7 @@ async fn few_requests_are_taken_while_an_earlier_one_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn few_requests_are_taken_while_the_client_takes_no_answers() {
+async fn few_requests_are_taken_while_the_client_reads_no_answers() {
     for path in ["/quick", "/empty"] {
         serve_over(1024, async |mut client| {
             assert!(taken(&mut client, &QUICK.replace("/quick", path).repeat(20)).await < 20_000, "{path}");
@@ -238,7 +238,7 @@ async fn a_client_that_reads_a_long_answer_slowly_keeps_its_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_during_an_answer_is_noticed() {
+async fn a_disconnect_during_an_answer_is_noticed() {
     serve(async |mut client| {
         client.send(SLOW).await;
         client.send(&QUICK.repeat(20)).await;
@@ -252,7 +252,7 @@ async fn a_client_that_leaves_during_an_answer_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_sends_much_and_leaves_is_noticed_soon() {
+async fn a_disconnect_after_many_bytes_is_noticed_soon() {
     for before in ["", QUICK] {
         serve(async |mut client| {
             client.send(before).await;
@@ -372,8 +372,11 @@ async fn a_late_first_head_gets_an_error_answer() {
                 }
             };
             writing.await;
-            let told = client.read_to("\r\n\r\n").await;
-            assert!(told.starts_with("HTTP/1.1 408 ") && told.contains("connection: close\r\n"), "{told}");
+            let answer = client.read_to("\r\n\r\n").await;
+            assert!(
+                answer.starts_with("HTTP/1.1 408 ") && answer.contains("connection: close\r\n"),
+                "{answer}"
+            );
             assert_eq!(started.elapsed().as_secs(), REQUEST_TIMEOUT.as_secs());
             assert_eq!(client.kept("").await, 0);
         })

@@ -1,6 +1,6 @@
-//! The state of an HTTP/1 connection: between two requests, inside one, or waiting for an answer.
+//! The state of an HTTP/1 connection: between two requests, within a request, or within an answer.
 //!
-//! The [intake](super::intake) of a connection and the [service](super::serving) that answers its requests share this.
+//! The [intake](super::intake) of a connection and the [service](super::serving) that answers its requests share it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,30 +13,29 @@ use crate::deadline::{Clock, Moment};
 
 /// The state of one connection. All of it lives on the connection's thread.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Http1State {
     clock: Clock,
     state: Cell<ConnectionState>,
-    /// The rest of the current request's body, which the dispatcher was not given yet.
+    /// The rest of the current request's body that the dispatcher has not got yet.
     body: Cell<BodyEnd>,
     /// True if some bytes of the answer are written.
     has_begun: Cell<bool>,
     /// True if the answer is a stream, which the HTTP server sends to its end.
     is_streaming: Cell<bool>,
-    /// How long the connection may be idle.
+    /// The longest time for which the connection may be idle.
     most_idle: Duration,
     /// Wakes the connection's dispatcher. Set if the dispatcher waits while a request is being answered.
     waker: RefCell<Option<Waker>>,
 }
 
-/// What a connection is doing.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy)]
 enum ConnectionState {
     /// The connection was accepted at this moment, and has had no whole head yet.
     New(Moment),
     /// Nothing has arrived since this moment.
     Idle(Moment),
-    /// Bytes have been arriving since this moment that belong to no request that is being answered: a head, or the rest
-    /// of a body that no handler reads.
+    /// A head has been arriving since this moment, or the rest of a body that no handler reads.
     Arriving(Moment),
     /// A request is being answered, and its handler does not read its body: there is none, it has arrived, or the
     /// handler has not requested it.
@@ -47,9 +46,9 @@ enum ConnectionState {
 
 /// A request that is being answered. When this is dropped, the answer has ended.
 #[derive(Debug)]
-pub(super) struct Busy(Rc<Turn>);
+pub(super) struct Busy(Rc<Http1State>);
 
-impl Turn {
+impl Http1State {
     /// Returns the state of a connection that was just accepted.
     pub(super) fn new(most_idle: Duration) -> Self {
         let clock = Clock::of_this_thread();
@@ -103,8 +102,7 @@ impl Turn {
         }
     }
 
-    /// Takes the bytes that belong to the body that the handler reads from those that have arrived. Returns how many
-    /// they are.
+    /// Processes the next bytes of the connection. Returns how many of them belong to the body that the handler reads.
     pub(super) fn take_body(&self, bytes: &[u8]) -> usize {
         let mut body = self.body.get();
         let taken = body.take(bytes);
@@ -115,7 +113,7 @@ impl Turn {
         taken
     }
 
-    /// Returns true if the dispatcher was given the whole body of the request that is being answered.
+    /// Returns true if the dispatcher has got the whole body of the request that is being answered.
     pub(super) fn has_arrived(&self) -> bool {
         self.body.get().is_reached()
     }
@@ -132,7 +130,7 @@ impl Turn {
         matches!(self.state.get(), ConnectionState::Receiving)
     }
 
-    /// Returns true if a request is being answered, and bytes that arrive are of no use for that.
+    /// Returns true if a request is being answered and its handler reads no body.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.state.get(), ConnectionState::Answering)
     }
@@ -142,7 +140,7 @@ impl Turn {
         matches!(self.state.get(), ConnectionState::New(_))
     }
 
-    /// Returns when the connection is to be closed, unless something changes.
+    /// Returns the time at which the connection is closed if the state does not change.
     pub(super) fn end(&self) -> Option<Moment> {
         match self.state.get() {
             ConnectionState::Idle(since) => Some(since + self.most_idle),
@@ -151,7 +149,7 @@ impl Turn {
         }
     }
 
-    /// Records that the dispatcher was given some bytes. `waker` wakes the dispatcher.
+    /// Records that the dispatcher has got some bytes. `waker` wakes the dispatcher.
     pub(super) fn gave(&self, waker: &Waker) {
         match self.state.get() {
             ConnectionState::Idle(_) => {
@@ -170,7 +168,8 @@ impl Turn {
         }
     }
 
-    /// Has the dispatcher woken when it can continue: the handler reads the body, or the answer has ended.
+    /// Stores the waker with which the dispatcher is woken when it can continue: when the handler reads the body, or
+    /// the answer has ended.
     pub(super) fn wake_later(&self, waker: &Waker) {
         match &mut *self.waker.borrow_mut() {
             Some(known) => known.clone_from(waker),

@@ -1,4 +1,4 @@
-//! Content that does not change while the server runs, as a response: whole, or `304` if the client has it already.
+//! Serves content that does not change while the server runs. A client that already has it gets `304`.
 
 use std::io::Read;
 use std::sync::{Arc, OnceLock};
@@ -16,28 +16,28 @@ use crate::net::Pieces;
 
 /// Content with its version.
 #[derive(Debug, Clone)]
-pub(super) struct Unchanging {
+pub(super) struct StaticContent {
     content_type: &'static str,
     bytes: Bytes,
-    /// For packed content: the unpacked content, once a client has requested it. The inner `None` means that it cannot
-    /// be unpacked.
+    /// For compressed content: the decompressed content, once a client has requested it. The inner `None` means that it
+    /// cannot be decompressed.
     unpacked: Option<Arc<OnceLock<Option<Bytes>>>>,
     tag: EntityTag,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Unchanging {
+impl StaticContent {
     /// Creates content of this type.
     #[must_use]
     pub(super) fn new(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        // Half of the digest is enough to tell all versions apart.
+        // Half of the digest is enough to distinguish all versions.
         let name = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self { content_type, bytes, unpacked: None, tag: EntityTag::new_weak(name), headers: Vec::new() }
     }
 
-    /// Creates content that is packed with gzip and sent as it is. For clients that do not accept gzip it is unpacked
-    /// once, and all of them share the same memory.
+    /// Creates content that is compressed with gzip and sent as it is. For clients that do not accept gzip it is
+    /// decompressed once, and all of them share the same memory.
     #[must_use]
     pub(super) fn packed(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         Self { unpacked: Some(Arc::default()), ..Self::new(content_type, bytes) }
@@ -80,7 +80,8 @@ impl Unchanging {
 
     fn head(&self, mut response: HttpResponseBuilder) -> HttpResponseBuilder {
         response
-            // Clients check for a new version each time, which costs a `304`. So an update of the server shows at once.
+            // Clients check for a new version at each use, at the cost of a `304`, so that they notice an update of the
+            // server at once.
             .insert_header((header::CACHE_CONTROL, "no-cache"))
             .insert_header((header::ETAG, self.tag.to_string()))
             .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));

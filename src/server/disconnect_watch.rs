@@ -1,16 +1,16 @@
-//! Notices that a client has disconnected from HTTP/1 while its request is answered and nothing is read from it.
+//! Notices that an HTTP/1 client has disconnected while its request is answered and nothing is read from it.
 //!
-//! Nothing is read from a client that has ended its side. It may wait for the answer, as `nc -N` and some proxies do,
-//! or it may have disconnected. Both look the same until something is written: the system of a client that has
-//! disconnected refuses that with a reset. So the first bytes of the answer are written ahead of it. They are the same
-//! in all answers, so a waiting client does not notice. They are written one by one, because a relay in between refuses
-//! a byte only after it has passed on an earlier one.
+//! Nothing can be read from a client that has ended its side. It may wait for the answer, as `nc -N` and some proxies
+//! do, or it may have disconnected. Both look the same until bytes are written: the system of a client that has
+//! disconnected refuses them with a reset. So the first bytes of the answer are written before the answer exists. They
+//! are the same in all answers, so a client that waits notices nothing. They are written one by one, because a relay in
+//! between refuses a byte only after it has passed on an earlier byte.
 //!
-//! Nothing more is read, either, from a client that has sent much after its request. The system reports a reset, and
-//! the end of the client's side, without a read. But it notices the end only if everything that the client has sent
-//! before it fits into the system's buffers. So bytes are written ahead to such a client, too, if the request has
-//! arrived whole. They are written later than to a client that has ended its side, because most of these clients are
-//! still connected.
+//! Nothing is read, either, from a client that has sent many bytes after its request. The system reports a reset, and
+//! the end of the client's side, without a read. But it notices the end only if all bytes that the client has sent
+//! before fit into the system's buffers. So bytes are also written ahead to such a client, if the request has arrived
+//! completely. They are written later than to a client that has ended its side, because most of these clients are still
+//! connected.
 
 use std::io;
 use std::pin::Pin;
@@ -28,8 +28,8 @@ const BEGINNING: &[u8] = b"HTTP/1.";
 /// The time from the first check of the connection to the second. Each later interval is twice as long as the one
 /// before.
 const FIRST_INTERVAL: Duration = Duration::from_millis(10);
-/// The longest time from one check to the next. Once the client's system has refused a byte, the disconnect is noticed
-/// within this time. Also the time until the first check of a client that has not ended its side.
+/// The longest time from one check to the next, and the time until the first check of a client that has not ended its
+/// side. Once the client's system has refused a byte, the disconnect is noticed within this time.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A connection from a client, with or without TLS.
@@ -52,16 +52,16 @@ impl Connection for TlsStream<Socket> {
 
 /// Checks whether a client from which nothing is read is still connected.
 #[derive(Debug)]
-pub(super) struct LeaveWatch {
+pub(super) struct DisconnectWatch {
     /// True if the client has ended its side.
     has_ended: bool,
-    /// How many bytes of the next answer are written.
+    /// The number of bytes of the next answer that are already written.
     ahead: usize,
     next_look: Pin<Box<Sleep>>,
     interval: Duration,
 }
 
-impl LeaveWatch {
+impl DisconnectWatch {
     /// Watches a client that has not ended its side.
     pub(super) fn new() -> Self {
         Self {
@@ -72,7 +72,7 @@ impl LeaveWatch {
         }
     }
 
-    /// Records that the client has ended its side. Checks at once, and then more often.
+    /// Records that the client has ended its side. The next check is at once, and further checks are more frequent.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
         self.interval = FIRST_INTERVAL;
@@ -84,10 +84,10 @@ impl LeaveWatch {
         self.has_ended
     }
 
-    /// Ready with the error that ends the connection, once the client is known to have disconnected. `may_write` is
-    /// true if nothing of the answer is written, and nothing of an earlier answer is left to write. `is_whole` is true
-    /// if the request has arrived whole.
-    pub(super) fn poll_left<S>(
+    /// Returns the error that ends the connection, once the client is known to have disconnected. `may_write` is true
+    /// if no byte of the answer is written, and all bytes of earlier answers are. `is_whole` is true if the request has
+    /// arrived completely.
+    pub(super) fn poll_disconnected<S>(
         &mut self,
         cx: &mut Context<'_>,
         connection: &mut S,
@@ -133,7 +133,7 @@ impl LeaveWatch {
         }
     }
 
-    /// Returns how many of these first bytes of an answer are written already.
+    /// Returns how many of these first bytes of an answer are already written.
     ///
     /// # Errors
     /// When the bytes do not begin as all answers do.

@@ -1,5 +1,6 @@
 //! Real clients with the real program: OpenAI's packages for Python and Node, an `EventSource`, the page in Chromium,
-//! and two clients that are generated from the OpenAPI document: openapi-typescript's types and schemathesis' requests.
+//! two clients that are generated from the OpenAPI document (openapi-typescript's types and schemathesis' requests), and
+//! the programs in `examples/`.
 //!
 //! Each test starts the program with a small Gemini as its upstream, and runs one script of `tests/clients/`. The
 //! script holds the cases and checks what its client does with the answers. The script's output is shown when it fails.
@@ -14,13 +15,17 @@
 
 mod kit;
 
+#[path = "clients/cutting_proxy.rs"]
+mod cutting_proxy;
+#[path = "clients/examples.rs"]
+mod examples;
 #[path = "clients/gemini.rs"]
 mod gemini;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -105,23 +110,22 @@ fn run_script(command: &mut Command) {
     run_against(configuration, command.env("HEARKEN_TEST_UPSTREAM", upstream));
 }
 
-/// Runs a client's script to its end, against a program with this configuration. Prints the script's output, which
-/// shows how long each case took. Panics with the output unless the script succeeds.
+/// Runs a client's script to its end, against a program with this configuration.
 fn run_against(configuration: String, command: &mut Command) {
     let (program, address, _directory) = serve(configuration);
+    run_script_at(&program, address, command);
+}
+
+/// Runs a client's script to its end. Prints the script's output, which shows how long each case took. Panics with the
+/// output unless the script succeeds.
+fn run_script_at(program: &Process, address: SocketAddr, command: &mut Command) {
     command
         .env("HEARKEN_TEST_URL", format!("http://{address}"))
         .env("HEARKEN_TEST_KEY", KEY)
         .env("NO_PROXY", "127.0.0.1");
-    let began = Instant::now();
     let mut script = Process::spawn(command, tempfile().expect("a file for what it prints"))
         .unwrap_or_else(|err| panic!("{:?}: {err}: run ./tests/run", command.get_program()));
-    let status = loop {
-        match script.ended().expect("the script's exit status") {
-            None if began.elapsed() < SCRIPT_TIMEOUT => thread::sleep(GLANCE),
-            status => break status,
-        }
-    };
+    let status = end_of(&mut script);
     let output = script.said() + &script.complaints();
     assert!(
         status.is_some_and(|status| status.success()),
@@ -130,6 +134,17 @@ fn run_against(configuration: String, command: &mut Command) {
         program.complaints()
     );
     println!("{output}");
+}
+
+/// Waits until a script ends. Returns its exit status; `None` if it hangs.
+fn end_of(script: &mut Process) -> Option<ExitStatus> {
+    let began = Instant::now();
+    loop {
+        match script.ended().expect("the script's exit status") {
+            None if began.elapsed() < SCRIPT_TIMEOUT => thread::sleep(GLANCE),
+            status => return status,
+        }
+    }
 }
 
 /// Starts the program with this configuration. The caller must keep its directory.

@@ -284,8 +284,8 @@ fn the_example_for_rust_loses_nothing() {
     }
     let messages = output(&mut cargo);
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let built = messages.filter(|message| message["target"]["name"] == "submit");
-    let program = built.filter_map(|message| message["executable"].as_str().map(OsString::from)).last();
+    let mut built = messages.filter(|message| message["target"]["name"] == "submit");
+    let program = built.find_map(|message| message["executable"].as_str().map(OsString::from));
     check(&[program.expect("cargo names the program")]);
 }
 

@@ -7,9 +7,9 @@
 // of this server (default: 8000). Needs Node 18 and no package.
 //
 // A page that holds the API key shows it to every visitor. So the key stays in this server, which adds it to each
-// request. Anyone who reaches this server uses the key: it listens on this machine only, and a real service puts its own
-// sign-in here. The page and hearken also share one origin in this way, which browsers require: hearken sends no CORS
-// headers.
+// request. Everyone that reaches this server uses the key, so it listens on this machine only. A real service puts its
+// own sign-in here. With this server, the page and hearken also share one origin. Browsers require that, because
+// hearken sends no CORS headers.
 
 import { readFile } from "node:fs/promises";
 import http from "node:http";

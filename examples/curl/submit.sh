@@ -29,8 +29,8 @@ trap 'rm -rf "$dir"' EXIT
 # curl reads the key from a file, because every user of the machine can see the arguments of a command.
 printf 'Authorization: Bearer %s\n' "$HEARKEN_API_KEY" >"$dir/key"
 
-# Sends a request. curl's output goes to standard output; the head of the response goes to a file. curl gives up after 90
-# seconds of silence.
+# Sends a request. curl's output goes to standard output; the head of the response goes to a file. After 90 seconds of
+# silence, curl treats the connection as lost.
 request() {
   : >"$dir/head"
   curl --silent --show-error --connect-timeout 10 --speed-limit 1 --speed-time 90 --header "@$dir/key" \
@@ -51,7 +51,9 @@ from_error() {
 try_again() {
   local seconds
   case $(error_code) in
-    connection | idempotency_conflict | queue_full | rate_limit_exceeded | shutting_down | storage_full | storage_unavailable) ;;
+    # These failures end by themselves.
+    connection | idempotency_conflict | queue_full | rate_limit_exceeded) ;;
+    shutting_down | storage_full | storage_unavailable) ;;
     *) fail "$(error)" ;;
   esac
   if ((retries == max_retries)); then fail "$(error)"; fi

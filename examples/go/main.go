@@ -91,20 +91,27 @@ type Text struct {
 // Client sends requests to one server.
 type Client struct{ server, key string }
 
+// Request is a request that can be sent several times.
+type Request struct {
+	method, path string
+	headers      map[string]string
+	body         []byte
+}
+
 // send sends one request. It returns the response, whose body is not read yet.
-func (c *Client) send(ctx context.Context, method, path string, body []byte, headers map[string]string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, c.server+path, bytes.NewReader(body))
+func (c *Client) send(ctx context.Context, request Request) (*http.Response, error) {
+	sent, err := http.NewRequestWithContext(ctx, request.method, c.server+request.path, bytes.NewReader(request.body))
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Authorization", "Bearer "+c.key)
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
+	sent.Header.Set("Authorization", "Bearer "+c.key)
+	if request.body != nil {
+		sent.Header.Set("Content-Type", "application/json")
 	}
-	for name, value := range headers {
-		request.Header.Set(name, value)
+	for name, value := range request.headers {
+		sent.Header.Set(name, value)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(sent)
 	if err != nil {
 		return nil, lost(err)
 	}
@@ -144,9 +151,9 @@ func pause(ctx context.Context, err error, retries int) error {
 }
 
 // persist sends a request until it has an answer, which is a task.
-func (c *Client) persist(ctx context.Context, method, path string, body []byte, headers map[string]string) (*Task, error) {
+func (c *Client) persist(ctx context.Context, request Request) (*Task, error) {
 	for retries := 0; ; retries++ {
-		task, err := c.once(ctx, method, path, body, headers)
+		task, err := c.once(ctx, request)
 		if err == nil {
 			return task, nil
 		}
@@ -156,10 +163,10 @@ func (c *Client) persist(ctx context.Context, method, path string, body []byte, 
 	}
 }
 
-func (c *Client) once(ctx context.Context, method, path string, body []byte, headers map[string]string) (*Task, error) {
+func (c *Client) once(ctx context.Context, request Request) (*Task, error) {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
-	response, err := c.send(ctx, method, path, body, headers)
+	response, err := c.send(ctx, request)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +190,8 @@ func (c *Client) submit(ctx context.Context, audio, model, prompt string) (*Task
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
-	return c.persist(ctx, "POST", "/v1/llm/generations", body, map[string]string{"Idempotency-Key": fmt.Sprintf("%x", key)})
+	headers := map[string]string{"Idempotency-Key": fmt.Sprintf("%x", key)}
+	return c.persist(ctx, Request{"POST", "/v1/llm/generations", headers, body})
 }
 
 // follow passes on every chunk of the task's answer once, over as many connections as it takes.
@@ -216,7 +224,7 @@ func (c *Client) listen(ctx context.Context, task *Task, headers map[string]stri
 	defer cancel()
 	timer := time.AfterFunc(silence, cancel)
 	defer timer.Stop()
-	response, err := c.send(ctx, "GET", task.Stream.URL, nil, headers)
+	response, err := c.send(ctx, Request{"GET", task.Stream.URL, headers, nil})
 	if err != nil {
 		return err
 	}
@@ -261,7 +269,7 @@ func (c *Client) listen(ctx context.Context, task *Task, headers map[string]stri
 // result waits until the task ends. It returns the task's result.
 func (c *Client) result(ctx context.Context, task *Task) (*Completion, error) {
 	for {
-		state, err := c.persist(ctx, "GET", "/v1/tasks/"+task.ID+"?wait=60", nil, nil)
+		state, err := c.persist(ctx, Request{method: "GET", path: "/v1/tasks/" + task.ID + "?wait=60"})
 		switch {
 		case err != nil:
 			return nil, err
@@ -308,7 +316,7 @@ func run(ctx context.Context, client *Client, audio, model, prompt string) error
 		completion, err = client.result(ctx, task)
 	}
 	if ctx.Err() != nil {
-		_, err := client.persist(context.Background(), "POST", "/v1/tasks/"+task.ID+"/cancel", nil, nil)
+		_, err := client.persist(context.Background(), Request{method: "POST", path: "/v1/tasks/" + task.ID + "/cancel"})
 		if err != nil {
 			return err
 		}

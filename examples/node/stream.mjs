@@ -85,7 +85,10 @@ function submit(audio, model, prompt) {
   return persist("POST", "/v1/llm/generations", { body, headers: { "Idempotency-Key": randomUUID() } });
 }
 
-/** Reads hearken's server-sent events, which have one line of data each. Yields the fields of each event. Calls `onText` for all that is received, keep-alives too. */
+/**
+ * Reads hearken's server-sent events, which have one line of data each. Yields the fields of each event. Calls `onText`
+ * for everything that is received, keep-alives too.
+ */
 async function* events(body, onText) {
   let unread = "";
   let event = {};

@@ -68,10 +68,11 @@ struct Ended {
 }
 
 impl Run {
-    /// Starts an example. It gets a process group of its own, as from a terminal.
+    /// Starts an example as a terminal does: it gets a process group of its own, and does not ignore interrupts, as
+    /// programs in the background of a shell do.
     fn start(example: &[OsString], server: SocketAddr, key: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(&example[0]);
-        command.args(&example[1..]).args(arguments).process_group(0);
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").args(example).args(arguments).process_group(0);
         command.env("HEARKEN_URL", format!("http://{server}/")).env("HEARKEN_API_KEY", key);
         command.env("NO_PROXY", "127.0.0.1");
         let messages = tempfile().expect("a file for its messages");

@@ -2,8 +2,7 @@
 //!
 //! A client submits audio with a prompt and gets a task at once. The task is an actor (`actors::task`). It calls an
 //! [`upstream`], turns the answer into OpenAI's chunks and appends them to a [log](task::ChunkLog). Any number of
-//! subscribers read that log, each from its own position. A later query gets the whole ChatCompletion from the
-//! [`store`].
+//! subscribers read that log, each from its own position. A later query gets the whole ChatCompletion from the [`store`].
 //!
 //! The documents in `docs/` tell users how to run hearken, and `docs/concepts.md` has a picture of its parts. This page
 //! tells developers how hearken is built. A module of the crate is called a room. A commit that changes something
@@ -24,7 +23,7 @@
 //! | [`store`] | all data that outlives the process, behind traits ([`TaskStore`](store::TaskStore) and its neighbours) that any backend can implement: SQLite behind a writer that commits several writes together, audio in rows and in the [spool](store#spool), the journals; what happens when the disk [fails](store#when-the-disk-does-not-do-its-part) |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | [spans](task::SpanPart) of requests and tasks, and their export by OTLP |
-//! | [`deadline`] | deadlines by a [clock](deadline::Clock) that stands still while its thread does, so that a freeze of this process does not count against the other side; all code that waits for another side uses them |
+//! | [`deadline`] | deadlines by a [clock](deadline::Clock) that stops while its thread is frozen, so that a freeze of this process does not count against the other side; all code that waits for another side uses them |
 //! | [`keys`] | API keys: how they are made and compared, what each [may still do](keys::Allowance), and its [revocation](keys::Revocation) |
 //! | [`logging`] | the log on standard error: a bounded queue and a thread that writes, so that no request waits for the log's reader |
 //! | [`secret`] | secrets as types that do not print: [`Secret`](secret::Secret), and [`KeyHash`](secret::KeyHash), which identifies the owner of a task |
@@ -32,7 +31,7 @@
 //! | [`pattern`] | model names and globs |
 //! | [`setting`] | tools with which a room reads its keys of the configuration and reports an invalid one |
 //! | [`panics`] | panics of third-party code that are caught and not logged |
-//! | [`memory`] | memory that several callers share: [`Memory`](memory::Memory), and the share of it that [responses](memory::ResponseMemory) may take |
+//! | [`memory`] | limits on memory that several callers share: [`Memory`](memory::Memory), and the memory for [responses](memory::ResponseMemory) |
 //! | [`metrics`] | counters, [incremented](metrics::Metrics) where the event happens, and levels, [read](metrics::Now) from their owner at each scrape |
 //! | [`actors`] | `TaskActor`, one for each task; [`Registry`](actors::Registry), [`Dispatcher`](actors::Dispatcher), and [`Tasks`](actors::Tasks), the handle that all other rooms use |
 //! | [`fanout`] | sends a chunk log to any number of subscribers: as a body (`fanout::body`), or over a connection (`fanout::socket`) that a pump (`fanout::pump`) has taken over |
@@ -51,25 +50,35 @@
 //! exports. The exception is `wire`: other rooms use its modules, one for each external format.
 //!
 //! ```text
-//! error -> panics -> pattern -> random -> secret -> setting -> secret, environment deadline -> clock wire -> error
-//! audio -> error, panics inspect -> panics, audio keys -> error, pattern, random, secret, setting memory -> error,
-//! secret, setting, deadline metrics -> error, clock, disk logging -> panics, setting, clock, stderr task -> error,
-//! random, secret, wire, audio, clock net -> deadline, audio, actix_http, actix_rt, actix_tls, actix_web, awc, rustls,
-//! tokio_rustls, sockets upstream -> error, random, secret, setting, deadline, wire, audio, inspect, task, net,
-//! actix_rt, actix_web, awc, clock channel -> error, pattern, secret, setting, wire, audio, metrics, task, upstream
-//! trace -> secret, setting, deadline, wire, task, net, upstream, actix_rt, awc, clock store -> error, secret, setting,
-//! audio, keys, metrics, task, actix_rt, rusqlite, tempfile, clock, disk fetch -> error, setting, deadline, audio, net,
-//! store, actix_rt, actix_web, awc actors -> error, random, secret, setting, deadline, wire, audio, keys, memory,
-//! metrics, task, upstream, channel, trace, store, fetch, actix, actix_rt, clock fanout -> setting, deadline, wire,
-//! keys, metrics, task, actix_rt, mio, clock, sockets api -> error, random, secret, setting, deadline, wire, audio,
-//! keys, memory, metrics, task, net, channel, trace, actors, fanout, actix_web, actix_web_lab, clock config -> setting,
-//! keys, memory, logging, upstream, channel, trace, store, fetch, actors, fanout, api, disk server -> deadline, keys,
-//! memory, metrics, logging, task, channel, trace, store, fetch, actors, fanout, api, config, actix, actix_http,
-//! actix_rt, actix_server, actix_service, actix_web, actix_web_lab, h2, rustls, socket2, tokio_rustls, arbiters, clock,
-//! disk, sockets client -> secret, setting, deadline, wire, audio, net, actix_tls, awc, rustls, tempfile, clock, disk,
-//! environment fake_upstream -> actix, actix_multipart, actix_web, clock, sockets cli -> random, secret, wire, keys,
-//! logging, task, upstream, channel, store, fetch, config, server, client, fake_upstream, actix_rt, clock, disk,
-//! environment, stderr
+//! error ->
+//! panics ->
+//! pattern ->
+//! random ->
+//! secret ->
+//! setting -> secret, environment
+//! deadline -> clock
+//! wire -> error
+//! audio -> error, panics
+//! inspect -> panics, audio
+//! keys -> error, pattern, random, secret, setting
+//! memory -> error, secret, setting, deadline
+//! metrics -> error, clock, disk
+//! logging -> panics, setting, clock, stderr
+//! task -> error, random, secret, wire, audio, clock
+//! net -> deadline, audio, actix_http, actix_rt, actix_tls, actix_web, awc, rustls, tokio_rustls, sockets
+//! upstream -> error, random, secret, setting, deadline, wire, audio, inspect, task, net, actix_rt, actix_web, awc, clock
+//! channel -> error, pattern, secret, setting, wire, audio, metrics, task, upstream
+//! trace -> secret, setting, deadline, wire, task, net, upstream, actix_rt, awc, clock
+//! store -> error, secret, setting, audio, keys, metrics, task, actix_rt, rusqlite, tempfile, clock, disk
+//! fetch -> error, setting, deadline, audio, net, store, actix_rt, actix_web, awc
+//! actors -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, upstream, channel, trace, store, fetch, actix, actix_rt, clock
+//! fanout -> setting, deadline, wire, keys, metrics, task, actix_rt, mio, clock, sockets
+//! api -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, net, channel, trace, actors, fanout, actix_web, actix_web_lab, clock
+//! config -> setting, keys, memory, logging, upstream, channel, trace, store, fetch, actors, fanout, api, disk
+//! server -> deadline, keys, memory, metrics, logging, task, channel, trace, store, fetch, actors, fanout, api, config, actix, actix_http, actix_rt, actix_server, actix_service, actix_web, actix_web_lab, h2, rustls, socket2, tokio_rustls, arbiters, clock, disk, sockets
+//! client -> secret, setting, deadline, wire, audio, net, actix_tls, awc, rustls, tempfile, clock, disk, environment
+//! fake_upstream -> actix, actix_multipart, actix_web, clock, sockets
+//! cli -> random, secret, wire, keys, logging, task, upstream, channel, store, fetch, config, server, client, fake_upstream, actix_rt, clock, disk, environment, stderr
 //! ```
 //!
 //! # The way of one task
@@ -129,8 +138,8 @@
 //!   case, unless work that cannot stop at once still has a [`Hold`](upstream::Hold) on it. The embedded channel
 //!   measures on its own threads, which are never more than its slots. The queue for a slot has at most
 //!   `limits.max_pending_tasks` tasks, plus the tasks that come from another channel.
-//! - The handlers know [`Tasks`](actors::Tasks), not addresses. Only [`actors`] knows whether an answer came from an
-//!   actor or from the store.
+//! - The handlers use only [`Tasks`](actors::Tasks), and no address of an actor. Only the room [`actors`] distinguishes
+//!   whether an answer came from an actor or from the store.
 //! - If a task's actor panics, its departure message is dropped. This notifies the registry, and a successor ends the
 //!   task with `internal_error` on the same log. Other tasks are not affected. A successor that panics has no
 //!   successor.
@@ -164,7 +173,7 @@
 //!   body in [pieces](net::Pieces), because it copies each piece that it gets. Metrics (`api::metrics`), which need no
 //!   key, take no share: their texts are dropped after a time, even if they were not read.
 //! - A freeze of this process does not count as a fault of the other side: a socket is read before a [`deadline`] is
-//!   checked, and a deadline moves by the time for which its thread stood still. The timers of actix-http for heads and
+//!   checked, and a deadline moves by the time for which its thread was frozen. The timers of actix-http for heads and
 //!   idle connections, and those of awc, are off.
 //! - Malformed data next to an answer's text never makes the answer fail: `upstream::lenient` reads replies, and
 //!   replies are never parsed into types.

@@ -1,10 +1,10 @@
-//! Deadlines that do not blame the other side for a freeze of this process. A freeze can be a paused virtual machine, a
-//! stopped process, a machine that swaps, or a thread of ours that is busy with other work for seconds.
+//! Deadlines for the other side of a connection. A freeze of this process does not count: a paused virtual machine, a
+//! stopped process, a machine that swaps, or a thread of hearken that is busy with other work for seconds.
 //!
-//! Two mechanisms ensure this. First, a deadline is a point on a [`Clock`] that stands still while its thread does, so
-//! a freeze moves the deadline. Second, a deadline that has come has not passed yet: during a grace period, the event
-//! loop looks at its sockets again. (After a stop, `epoll_wait` returns with `EINTR`, so Tokio fires its timers before
-//! it has seen a socket.)
+//! Two mechanisms ensure this. First, a deadline is a moment on a [`Clock`] that stops while its thread is frozen, so a
+//! freeze moves the deadline. Second, a deadline passes only after a grace period, in which the event loop checks its
+//! sockets again. This is needed because `epoll_wait` returns with `EINTR` after a stop, so that Tokio fires its timers
+//! before it has checked any socket.
 
 mod clock;
 
@@ -19,14 +19,14 @@ use tokio::time::{Sleep, sleep_until};
 pub use clock::{Clock, Moment};
 
 /// The grace period after a deadline: time for one turn of the event loop, and for the tasks that it wakes.
-const TURN: Duration = Duration::from_millis(10);
+const GRACE: Duration = Duration::from_millis(10);
 /// The time after a freeze in which no deadline passes. The other side may have to send lost data again, and the clock
-/// measures a freeze only to a quarter of a second.
-const THAW: Duration = Duration::from_secs(1);
+/// measures the length of a freeze only to a quarter of a second.
+const AFTER_FREEZE: Duration = Duration::from_secs(1);
 /// The longest time of a deadline. A longer time might overflow the clock.
-const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+const LONGEST: Duration = Duration::from_secs(86_400 * 365 * 30);
 
-/// The error for a deadline that passed before the awaited event came.
+/// The error of a wait whose deadline passed before the event came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the time limit is over")]
 pub struct Passed;
@@ -37,15 +37,15 @@ impl From<Passed> for io::Error {
     }
 }
 
-/// A point in time by which an awaited event must have come.
+/// A moment before which an event must come.
 pub struct Deadline {
     clock: Clock,
     until: Moment,
-    /// The end of the grace period, once the deadline has come.
+    /// The end of the grace period, once the time of the deadline has come.
     grace: Option<Moment>,
-    /// The timer. It fires when the deadline or its grace period is over, or earlier. A deadline that is postponed
-    /// leaves the timer unchanged, and a timer that fires too early is set again. So a deadline that is postponed often
-    /// does not set a timer each time.
+    /// The timer. It fires at the time of the deadline, at the end of the grace period, or earlier. A postponed
+    /// deadline does not change the timer, and a timer that fires too early is set again. So frequent postponements
+    /// cost little.
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -71,7 +71,7 @@ impl Deadline {
     #[must_use]
     pub fn after(limit: Duration) -> Self {
         let clock = Clock::of_this_thread();
-        Self::at(clock.now() + limit.min(FAR))
+        Self::at(clock.now() + limit.min(LONGEST))
     }
 
     /// Returns the present time on the deadline's clock.
@@ -90,16 +90,20 @@ impl Deadline {
 
     /// Moves the deadline to this time from now.
     pub fn restart(&mut self, limit: Duration) {
-        self.reset(self.clock.now() + limit.min(FAR));
+        self.reset(self.clock.now() + limit.min(LONGEST));
     }
 
-    /// Returns true once the deadline and its grace period are over. The grace period begins when a call first finds
-    /// that the deadline has come.
+    /// Returns true once the deadline and its grace period are over. The grace period begins with the first call after
+    /// the time of the deadline.
     pub fn is_passed(&mut self) -> bool {
         let now = self.clock.now();
         if self.grace.is_none() && now >= self.until {
-            let turn = now + TURN;
-            self.grace = Some(self.clock.thawed().map_or(turn, |thawed| turn.max(thawed + THAW)));
+            let turn = now + GRACE;
+            self.grace = Some(
+                self.clock
+                    .last_freeze_end()
+                    .map_or(turn, |last_freeze_end| turn.max(last_freeze_end + AFTER_FREEZE)),
+            );
         }
         self.grace.is_some_and(|end| now >= end)
     }
@@ -108,8 +112,8 @@ impl Deadline {
     /// deadline.
     pub fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // The clock is checked in addition to the timer, because an always busy task may use up its turn before its
-            // timer is polled.
+            // The clock is checked in addition to the timer, because Tokio may not poll the timer of a task that is
+            // always busy.
             if self.is_passed() {
                 return Poll::Ready(());
             }

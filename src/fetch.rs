@@ -1,7 +1,8 @@
-//! Downloads the audio behind a URL that a client has chosen: through the gate, within limits, to the spool.
+//! Downloads the audio behind a URL that a client has chosen, to the spool. The gate decides which hosts may be
+//! reached, and limits apply to size and time.
 //!
-//! A server's statement about its content is only a hint; the bytes decide. An error tells the submitter only what the
-//! submitter can know: the status or the limit, never the content of the response.
+//! A server's statement about its content is only a hint; the bytes decide. An error message for the submitter contains
+//! the status or the limit, but never the content of the response.
 
 mod error;
 mod intake;
@@ -41,7 +42,7 @@ const RETRIES: u32 = 2;
 /// The pause before the first retry; each further pause is four times as long. A random part of up to half of the pause
 /// is added.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The bytes that are collected before they are passed on, because each pass is a trip to another thread.
+/// The number of bytes that are collected before they are passed on to another thread.
 const PIECE_BYTES: usize = 64 * 1024;
 /// The bytes that a connection may receive in addition to twice the largest file, for heads, interim responses and
 /// framing.
@@ -101,7 +102,7 @@ impl Fetcher {
             let attempt = timeout_at(end, self.attempt(store, url, max_text_bytes)).await;
             let pause = (PAUSE * 4_u32.pow(retries)).mul_f64(rand::rng().random_range(1.0..1.5));
             match attempt.unwrap_or(Err(FetchError::Timeout(most))) {
-                // If there is no time for a retry, this error is returned, because it says more than a timeout.
+                // If there is no time for a retry, this error is returned and not a timeout, because it says more.
                 Err(err) if err.is_passing() && retries < RETRIES && clock.now() + pause < end => {
                     tracing::debug!(host = url.host_str(), %err, "a download failed and is tried again");
                     sleep(pause).await;
@@ -118,13 +119,14 @@ impl Fetcher {
     }
 
     async fn attempt(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
-        // Each download has its own client, so no connection outlives the download for which its address was checked.
+        // Each download has its own client, so that a connection is used only for the download whose gate has checked
+        // its address.
         let client = HttpClient::new(self.config.connect_timeout, self.reach.clone());
         let mut url = url.clone();
         for hop in 0..=self.config.max_redirects {
             self.config.gate.check(&url).map_err(|refusal| match hop {
                 0 => FetchError::Refused(refusal),
-                // The target of a redirect is content of the response, so the error does not show it.
+                // The error does not show the target of a redirect, because the target is content of the response.
                 _ => FetchError::RedirectRefused,
             })?;
             let response = self.ask(&client, &url).await?;
@@ -152,7 +154,7 @@ impl Fetcher {
             .insert_header((header::ACCEPT, "audio/*, */*;q=0.5"))
             .insert_header((header::ACCEPT_ENCODING, "identity"))
             .no_decompress()
-            // Each hop has its own connection, so a connection that its server is about to close is never reused.
+            // Each hop has its own connection, so that no connection is used that its server is about to close.
             .force_close()
             .send()
             .await
@@ -178,7 +180,7 @@ impl Fetcher {
     }
 }
 
-/// Reads a body as it arrives, and never holds more than one piece of it. Returns the audio and the length of its file.
+/// Receives a body, and never holds more than one piece of it. Returns the audio and the length of its file.
 async fn take_in(
     mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     mut intake: Intake,
@@ -211,21 +213,21 @@ fn broken_off(err: &std::io::Error) -> FetchError {
     match inner {
         Some(inner) if inner.is::<Surplus>() => FetchError::Surplus,
         Some(inner) if inner.is::<Flood>() => FetchError::Flood,
-        // actix-http reports a chunk with an invalid size in this way.
+        // actix-http reports a chunk with an invalid size as this error.
         _ if err.kind() == std::io::ErrorKind::InvalidInput => FetchError::Framing,
         _ => FetchError::Disconnected,
     }
 }
 
-/// Runs work on files, and other long work, on a thread where it blocks no other task.
+/// Runs work that takes long, as with files, on a thread where it blocks no other task.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
     spawn_blocking(work).await.map_err(|_| FetchError::Crashed)?
 }
 
-/// Returns the target of a response that is a redirect; the inner `None` means that the target is missing. Bytes that
-/// are not ASCII are sent back to the server unchanged, in whatever encoding it wrote them.
+/// Returns the target of a response that is a redirect; the inner `None` means that the target is missing. Bytes of the
+/// target that are not ASCII are kept unchanged, because the server has chosen their encoding.
 fn redirected(status: u16, headers: &HeaderMap) -> Option<Option<String>> {
     matches!(status, 301 | 302 | 303 | 307 | 308).then(|| {
         let target = headers.get(header::LOCATION)?.as_bytes().trim_ascii();
@@ -233,7 +235,7 @@ fn redirected(status: u16, headers: &HeaderMap) -> Option<Option<String>> {
     })
 }
 
-/// Returns true if the part that a server sends is the whole file, which it states as `bytes 0-99/100`.
+/// Returns true if the part that a server sends is the whole file, as in `bytes 0-99/100`.
 fn is_all(headers: &HeaderMap) -> bool {
     let whole = || {
         let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?.trim();
@@ -268,7 +270,7 @@ fn send_error(err: &SendRequestError, connect_timeout: Duration) -> FetchError {
             if err.get_ref().is_some_and(|inner| inner.is::<Forbidden>()) {
                 FetchError::Forbidden
             } else if err.kind() == std::io::ErrorKind::InvalidData {
-                // rustls reports an untrusted certificate, and every other failed handshake, in this way.
+                // rustls reports an untrusted certificate, and every other failed handshake, as this error.
                 FetchError::Tls
             } else {
                 FetchError::Connect

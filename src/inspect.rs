@@ -1,6 +1,6 @@
-//! The engine of the embedded channel, which measures sound. It decodes a whole file and reports, while it reads, the
-//! format, speech, silence, clipping and loudness. It has no language model, transcribes nothing, keeps no samples, and
-//! knows nothing of tasks, streams or time.
+//! The engine of the embedded channel, which measures sound. It decodes a whole file, and reports the format, speech,
+//! silence, clipping and loudness while it reads. It has no language model, transcribes nothing, and keeps no samples.
+//! It does not depend on tasks, streams or clocks.
 
 mod decode;
 mod levels;
@@ -29,19 +29,19 @@ use meters::Meters;
 use report::Report;
 use source::Watched;
 
-/// The reader of a report while it is made.
+/// The receiver of a report while it is made.
 pub trait Listener {
-    /// Receives the next piece of the report; all pieces joined are the report. `Break` means that the report has no
+    /// Receives the next piece of the report. All pieces joined are the report. `Break` means that the report has no
     /// reader any more.
     fn say(&mut self, text: String) -> ControlFlow<()>;
 
-    /// Receives how much of the file has been read, from 0 to 1. It never decreases and comes at most about a hundred
-    /// times. `Break` means that the report has no reader any more.
+    /// Receives the fraction of the file that has been read, from 0 to 1. It never decreases, and there are at most
+    /// about a hundred calls. `Break` means that the report has no reader any more.
     fn progress(&mut self, fraction: f32) -> ControlFlow<()>;
 }
 
-/// Stops an inspection from another thread. It is checked before every packet and every read, so that the work ends
-/// soon even if it has nothing to report.
+/// A flag that stops an inspection from another thread. It is checked before every packet and every read, so that the
+/// work ends soon even if it has nothing to report.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -58,12 +58,13 @@ impl Stop {
     }
 }
 
-/// How much sound is measured, whatever a file's headers state: a few bytes can decode to hours.
+/// The most sound that is measured, whatever a file's headers state. A limit is needed because a few bytes can decode
+/// to hours.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
-    /// Time, in seconds.
+    /// The most time, in seconds.
     seconds: f64,
-    /// Samples, over all channels, which the work depends on.
+    /// The most samples, over all channels. The work depends on their number.
     samples: u64,
 }
 
@@ -84,7 +85,7 @@ pub enum InspectError {
         /// What to do.
         advice: &'static str,
     },
-    /// The source of the bytes failed, which is not the audio's fault.
+    /// The source of the bytes failed. This says nothing about the audio.
     #[error("the audio could not be read: {0}")]
     Source(#[source] std::io::Error),
     /// A meter refused its input.
@@ -92,7 +93,7 @@ pub enum InspectError {
     Meter(String),
 }
 
-/// The format that a file states, corrected by its first decoded packet.
+/// The format of a file: what its header states, corrected by the first decoded packet.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Format {
     /// The container's name, as in the report.
@@ -105,7 +106,7 @@ pub struct Format {
     pub channels: u32,
     /// Bits per sample, for codecs that have them.
     pub bits_per_sample: Option<u32>,
-    /// Size of the file in bytes, if its source knows.
+    /// Size of the file in bytes, if its source reports it.
     pub bytes: Option<u64>,
     /// Duration that the container states, in seconds.
     pub stated_seconds: Option<f64>,
@@ -141,21 +142,21 @@ pub struct Summary {
     pub loudness_range_lu: Option<f64>,
     /// Packets that could not be decoded, or had another format than the first.
     pub skipped_packets: u64,
-    /// True if there is less sound than the container states, or the file stops being readable.
+    /// True if there is less sound than the container states, or the file cannot be read to its end.
     pub incomplete: bool,
     /// Samples that were not a number, infinite, or far beyond full scale.
     pub damaged_samples: u64,
     /// Number of places where the file is damaged or incomplete, as far as they were found.
     pub damaged_places: u64,
-    /// Number of files that were joined into this one; 1 for most.
+    /// Number of files that were joined into this one. It is 1 for most files.
     pub parts: u64,
-    /// How many of them could not be decoded.
+    /// Number of joined files that could not be decoded.
     pub left_out: u64,
-    /// True if the file is longer than the most that is measured of one file.
+    /// True if the file has more sound than is measured of one file.
     pub is_bounded: bool,
-    /// Bytes between and after the files that are not sound of a known kind.
+    /// Number of bytes between and after the joined files that are not sound of a known kind.
     pub unknown_bytes: u64,
-    /// The kind of the first of them, with its article, if it was recognised.
+    /// The kind of the first of these bytes, with its article, if it was recognised.
     pub unknown: Option<&'static str>,
 }
 
@@ -234,11 +235,11 @@ fn find_parts(source: &mut dyn MediaSource, bytes: u64, stop: &Stop) -> Result<L
     let container = recognise(&mut source);
     watch.check()?;
     let container = match container.map_err(InspectError::Source)? {
-        // A complete file of silence has a report, and so has one that ends too early.
+        // A file has a report even if it is only silence, or ends too early.
         Ok(container) | Err(NoAudio::Soundless(container)) => container,
         Err(_) => return Err(names::unknown()),
     };
-    // The work can be stopped, so it need not be bounded by the size of the file.
+    // The work can be stopped, so it needs no limit that depends on the size of the file.
     let layout = Layout::find(&mut source, container, u64::MAX);
     watch.check()?;
     layout.map_err(InspectError::Source)
@@ -251,7 +252,7 @@ fn find_unknown(
     layout: &Layout,
     stop: &Stop,
 ) -> Result<(u64, Option<&'static str>), InspectError> {
-    // The rest was not searched for files, so it may be anything.
+    // The rest was not searched for files, so its kind is unknown.
     if layout.has_more {
         return Ok((0, None));
     }
@@ -276,7 +277,7 @@ struct Inspection<'l> {
     first: Option<Format>,
     /// Container and codec of the last part that was measured.
     last_kind: Option<(&'static str, &'static str)>,
-    /// None before the first sound.
+    /// The meters; `None` before the first sound.
     meters: Option<Meters>,
     /// Decoding work for packets that were left out, in samples.
     left_out: u64,
@@ -293,7 +294,8 @@ impl Inspection<'_> {
         layout: &Layout,
         found: &mut Summary,
     ) -> Result<(), InspectError> {
-        // The first packet determines rate and channels, which some containers leave open or state wrongly.
+        // The first packet determines rate and channels, because some containers do not state them, or state them
+        // wrongly.
         let mut more = decoding.advance()?;
         if self.first.is_none() {
             let mut format = decoding.format().clone();
@@ -337,7 +339,7 @@ impl Inspection<'_> {
         Ok(())
     }
 
-    /// Returns true if the most that is measured of one file was measured.
+    /// Returns true if no more of this file is measured, because a bound is reached.
     fn is_beyond(&self) -> bool {
         let Bounds { seconds, samples } = self.bounds;
         let is_measured = |meters: &Meters| meters.seconds() >= seconds || meters.samples() >= samples;
@@ -367,26 +369,26 @@ impl Inspection<'_> {
         let lines = self.report.end(&summary, why_not);
         self.say(lines)?;
         if self.step < STEPS {
-            heed(self.listener.progress(1.0))?;
+            stop_on_break(self.listener.progress(1.0))?;
         }
         Ok(summary)
     }
 
     fn say(&mut self, lines: Vec<String>) -> Result<(), InspectError> {
-        lines.into_iter().try_for_each(|line| heed(self.listener.say(line)))
+        lines.into_iter().try_for_each(|line| stop_on_break(self.listener.say(line)))
     }
 
     fn progress(&mut self, fraction: f64) -> Result<(), InspectError> {
         let now = (fraction as f32 * STEPS).floor().min(STEPS);
         if now > self.step {
             self.step = now;
-            heed(self.listener.progress(now / STEPS))?;
+            stop_on_break(self.listener.progress(now / STEPS))?;
         }
         Ok(())
     }
 }
 
-fn heed(answer: ControlFlow<()>) -> Result<(), InspectError> {
+fn stop_on_break(answer: ControlFlow<()>) -> Result<(), InspectError> {
     if answer.is_break() { Err(InspectError::Stopped) } else { Ok(()) }
 }
 

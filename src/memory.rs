@@ -1,7 +1,7 @@
-//! Memory that several callers share: its size, and the share that each caller holds.
+//! Limits the memory that several callers take together.
 //!
 //! A caller takes a [`Share`] before it has the bytes. The share is returned when the last slice of the bytes is
-//! dropped. If there is no room, callers wait in order; after a time, they get an error. Memory can be
+//! dropped. If too little memory is left, callers wait in order; after a time, they get an error. Memory can be a
 //! [part](Memory::part) of other memory: then each share also counts in the other memory.
 
 mod responses;
@@ -18,19 +18,19 @@ use crate::deadline::timeout;
 pub use responses::{Held, ResponseMemory, SMALL_RESPONSE};
 pub use settings::ResponseKeys;
 
-/// Most callers that wait for room. The memory of a waiting caller is not counted: for an upload, that is its
-/// beginning, half a megabyte with the connection's buffers.
+/// Most callers that wait for a share. The memory that a waiting caller already has is not counted: for an upload, that
+/// is its beginning, half a megabyte with the connection's buffers.
 const MOST_WAITING: usize = 128;
-/// The longest wait for room.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest wait for a share.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// The size of the blocks in which memory is shared.
 const BLOCK: usize = 1024;
 
-/// Memory to share; cheap to clone.
+/// An amount of memory that callers share; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Memory {
     own: Pool,
-    /// The memory that this is a part of.
+    /// The memory that this memory is a part of.
     whole: Option<Pool>,
 }
 
@@ -48,20 +48,19 @@ pub struct Share {
     of_whole: Option<OwnedSemaphorePermit>,
 }
 
-/// The error that there was no room for 20 s, or that too many callers waited for room already.
+/// The error of a caller that got no share for 20 s, or that came when too many callers waited already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crowded;
 
 impl Memory {
-    /// Makes memory of `bytes` to share.
+    /// Makes memory of this many bytes, of which none is taken.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self { own: Pool::new(bytes, MOST_WAITING), whole: None }
     }
 
     /// Makes a part of this memory, with at most `bytes` in its shares. Half as many callers can wait for the part as
-    /// for this memory. A share that is larger than the part takes the whole part, and as many bytes of this memory as
-    /// it has.
+    /// for this memory. A share that is larger than the part takes the whole part, and all its bytes of this memory.
     #[must_use]
     pub fn part(&self, bytes: usize) -> Self {
         Self { own: Pool::new(bytes, MOST_WAITING / 2), whole: Some(self.own.clone()) }
@@ -71,7 +70,7 @@ impl Memory {
     /// of the requests.
     ///
     /// # Errors
-    /// When there is no room within 20 s, or too many callers wait for room already.
+    /// When no share is free within 20 s, or too many callers wait already.
     pub async fn share(&self, bytes: usize) -> Result<Share, Crowded> {
         if let Some(share) = self.share_at_once(bytes) {
             return Ok(share);
@@ -87,7 +86,7 @@ impl Memory {
             };
             Ok(Share { own, of_whole })
         };
-        timeout(PATIENCE, share).await.map_err(|_| Crowded)?
+        timeout(LONGEST_WAIT, share).await.map_err(|_| Crowded)?
     }
 
     fn share_at_once(&self, bytes: usize) -> Option<Share> {
@@ -106,7 +105,7 @@ impl Memory {
         (all.saturating_sub(self.own.free.available_permits()) * BLOCK, all * BLOCK)
     }
 
-    /// Returns how many callers wait for room, including callers of parts.
+    /// Returns how many callers wait for a share, including callers of parts.
     #[must_use]
     pub fn waiting(&self) -> usize {
         MOST_WAITING.saturating_sub(self.own.places.available_permits())
@@ -139,7 +138,7 @@ impl Pool {
 }
 
 impl Share {
-    /// Returns the part of the share above this many bytes.
+    /// Reduces the share to this many bytes, and returns the rest to the memory.
     pub fn shrink(&mut self, bytes: usize) {
         for permit in [Some(&mut self.own), self.of_whole.as_mut()].into_iter().flatten() {
             let surplus = permit.num_permits().saturating_sub(bytes.div_ceil(BLOCK));
@@ -147,14 +146,14 @@ impl Share {
         }
     }
 
-    /// Returns the same bytes. They keep the share as long as a slice of them exists.
+    /// Returns the same bytes, which hold the share as long as a slice of them exists.
     #[must_use]
     pub fn hold(self, mut bytes: Bytes) -> Bytes {
         self.hold_all([&mut bytes]);
         bytes
     }
 
-    /// Makes all of these bytes keep the share, as long as a slice of any of them exists.
+    /// Makes all of these bytes hold the share, as long as a slice of any of them exists.
     pub fn hold_all<'a>(self, all: impl IntoIterator<Item = &'a mut Bytes>) {
         struct Owner {
             bytes: Bytes,

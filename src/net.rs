@@ -1,7 +1,7 @@
-//! Outgoing connections: which hosts they may reach, how many bytes they may carry, and how a response over them ends.
-//! Also bodies in pieces, for requests and for answers.
+//! Outgoing connections: which hosts they may reach, how many bytes they may receive, and how a response over them
+//! ends. Also the bodies in pieces that requests and answers have.
 //!
-//! Every request that hearken sends to another server goes through an [`HttpClient`] of this folder.
+//! Every request that hearken sends to another server goes through an [`HttpClient`] of this room.
 
 mod client;
 mod honest_stream;

@@ -1,12 +1,13 @@
-//! A clock that stands still while its thread does.
+//! A clock that stops while its thread is frozen.
 //!
 //! A paused virtual machine, a stopped process and a swapping machine are detected in the same way. A task of the
-//! thread looks at the time every [`TICK`]. If the task runs much later than it should, its thread could do nothing in
-//! between. The thread could not look at its sockets either, so this time does not count for the other side.
+//! thread reads the time every [`TICK`]. If the task runs much later than planned, the thread was frozen in between. It
+//! could not check its sockets, so this time does not count against the other side.
 //!
-//! Each thread measures itself, with a task and not with a second thread. If our own work blocks a thread's event loop,
-//! that thread is as blind as a stopped process, and a second thread would not notice. Besides, a task uses Tokio's
-//! clock, which tests control. An event loop that is busy but still turns is late by milliseconds, and loses no time.
+//! Each thread measures itself, with a task and not with a second thread. If hearken's own work blocks the event loop
+//! of a thread, the thread cannot check its sockets, and a second thread would not notice this. Besides, a task uses
+//! Tokio's clock, which tests control. A busy event loop that still runs is late only by milliseconds, which do not
+//! count as a freeze.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -16,38 +17,39 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-/// How often a thread looks at the time while a clock exists on it.
+/// The interval at which a thread reads the time while it has a clock.
 const TICK: Duration = Duration::from_millis(250);
-/// A longer time between two looks means that the thread stood still for all of that time except one tick.
-const STILL: Duration = TICK.saturating_mul(2);
+/// The longest time between two readings without a freeze. If the time is longer, the thread was frozen for all of it
+/// except one tick.
+const LONGEST_GAP: Duration = TICK.saturating_mul(2);
 
 thread_local! {
     static THREAD: Thread = const { Thread::new() };
 }
 
-/// The facts about a thread's own time.
+/// The measurements of a thread.
 #[derive(Debug)]
 struct Thread {
     /// The number of clocks on the thread.
     clocks: Cell<usize>,
-    /// When the thread last looked at the time; `None` while it does not tick.
-    seen: Cell<Option<Instant>>,
-    /// The total time for which the thread has stood still.
-    still: Cell<Duration>,
-    /// When the thread last continued after it had stood still.
-    thawed: Cell<Option<Moment>>,
+    /// The time of the last reading; `None` while the thread does not read the time.
+    last_reading: Cell<Option<Instant>>,
+    /// The total time for which the thread was frozen.
+    frozen: Cell<Duration>,
+    /// The end of the thread's last freeze.
+    last_freeze_end: Cell<Option<Moment>>,
 }
 
-/// A point on the time scale of a thread, which counts only the time in which the thread was awake. It has no meaning
-/// on another thread, so its type cannot be sent there.
+/// A moment on the clock of a thread, which counts only the time in which the thread was not frozen. It has no meaning
+/// on another thread, so the type cannot be sent there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Instant, PhantomData<*const ()>);
 
-/// The clock of a thread. While a clock exists, the thread notices when it stands still.
+/// The clock of a thread. While a clock exists, the thread notices its freezes.
 #[derive(Debug)]
 pub struct Clock(PhantomData<*const ()>);
 
-/// A guard of the task that looks at the time. When it is dropped, the thread no longer ticks.
+/// A guard in the task that reads the time. When it is dropped, the thread no longer reads the time.
 #[derive(Debug)]
 struct Ticking;
 
@@ -56,7 +58,7 @@ impl Moment {
         Self(instant, PhantomData)
     }
 
-    /// Returns how long the thread was awake since an earlier moment; zero for a later moment.
+    /// Returns the time since an earlier moment, without freezes. Returns zero for a later moment.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_duration_since(earlier.0)
@@ -77,11 +79,11 @@ impl Clock {
     pub fn of_this_thread() -> Self {
         THREAD.with(|thread| {
             thread.clocks.set(thread.clocks.get() + 1);
-            // Without a runtime, a thread cannot wait for a timer.
-            if thread.seen.get().is_none()
+            // A thread without a runtime cannot have this task.
+            if thread.last_reading.get().is_none()
                 && let Ok(runtime) = Handle::try_current()
             {
-                thread.seen.set(Some(Instant::now()));
+                thread.last_reading.set(Some(Instant::now()));
                 runtime.spawn(tick(Ticking));
             }
         });
@@ -91,32 +93,32 @@ impl Clock {
     /// Returns the present time.
     #[must_use]
     pub fn now(&self) -> Moment {
-        THREAD.with(Thread::look)
+        THREAD.with(Thread::read)
     }
 
-    /// Returns the total time for which the thread has stood still.
+    /// Returns the total time for which the thread was frozen.
     #[must_use]
-    pub fn stood_still(&self) -> Duration {
+    pub fn frozen_time(&self) -> Duration {
         THREAD.with(|thread| {
-            thread.look();
-            thread.still.get()
+            thread.read();
+            thread.frozen.get()
         })
     }
 
-    /// Returns when the thread last continued after it had stood still.
-    pub(super) fn thawed(&self) -> Option<Moment> {
-        THREAD.with(|thread| thread.thawed.get())
+    /// Returns the end of the thread's last freeze.
+    pub(super) fn last_freeze_end(&self) -> Option<Moment> {
+        THREAD.with(|thread| thread.last_freeze_end.get())
     }
 
-    /// Returns when a moment will come if the thread does not stand still until then.
+    /// Returns when a moment will come if there is no freeze until then.
     pub(super) fn expected(&self, moment: Moment) -> Instant {
-        moment.0 + THREAD.with(|thread| thread.still.get())
+        moment.0 + THREAD.with(|thread| thread.frozen.get())
     }
 }
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        // A thread that ends has dropped its values, so the access may fail.
+        // The access fails if the thread ends and has dropped its values.
         let _ = THREAD.try_with(|thread| thread.clocks.set(thread.clocks.get().saturating_sub(1)));
     }
 }
@@ -125,42 +127,42 @@ impl Thread {
     const fn new() -> Self {
         Self {
             clocks: Cell::new(0),
-            seen: Cell::new(None),
-            still: Cell::new(Duration::ZERO),
-            thawed: Cell::new(None),
+            last_reading: Cell::new(None),
+            frozen: Cell::new(Duration::ZERO),
+            last_freeze_end: Cell::new(None),
         }
     }
 
-    /// Looks at the time, and records a freeze if the last look was long ago.
-    fn look(&self) -> Moment {
+    /// Reads the time, and records a freeze if the last reading was too long ago.
+    fn read(&self) -> Moment {
         let now = Instant::now();
         let mut has_thawed = false;
-        if let Some(seen) = self.seen.replace(self.seen.get().map(|_| now)) {
-            let gap = now.saturating_duration_since(seen);
-            if gap > STILL {
-                self.still.set(self.still.get() + (gap - TICK));
+        if let Some(last_reading) = self.last_reading.replace(self.last_reading.get().map(|_| now)) {
+            let gap = now.saturating_duration_since(last_reading);
+            if gap > LONGEST_GAP {
+                self.frozen.set(self.frozen.get() + (gap - TICK));
                 has_thawed = true;
             }
         }
-        let moment = Moment::new(now.checked_sub(self.still.get()).unwrap_or(now));
+        let moment = Moment::new(now.checked_sub(self.frozen.get()).unwrap_or(now));
         if has_thawed {
-            self.thawed.set(Some(moment));
+            self.last_freeze_end.set(Some(moment));
         }
         moment
     }
 }
 
-/// Looks at the time regularly while a clock exists.
+/// Reads the time regularly while a clock exists.
 async fn tick(_ticking: Ticking) {
     while THREAD.with(|thread| thread.clocks.get()) > 0 {
         sleep(TICK).await;
-        THREAD.with(Thread::look);
+        THREAD.with(Thread::read);
     }
 }
 
 impl Drop for Ticking {
     fn drop(&mut self) {
-        let _ = THREAD.try_with(|thread| thread.seen.set(None));
+        let _ = THREAD.try_with(|thread| thread.last_reading.set(None));
     }
 }
 
@@ -175,7 +177,7 @@ mod tests {
         let clock = Clock::of_this_thread();
         let start = clock.now();
         sleep(LONG).await;
-        assert_eq!((clock.now().since(start), clock.stood_still()), (LONG, Duration::ZERO));
+        assert_eq!((clock.now().since(start), clock.frozen_time()), (LONG, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
@@ -197,12 +199,12 @@ mod tests {
             tokio::time::advance(TICK).await;
             tokio::task::yield_now().await;
         }
-        assert_eq!(clock.stood_still(), Duration::ZERO);
+        assert_eq!(clock.frozen_time(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_thread_without_clocks_does_not_tick_and_counts_no_freeze() {
-        let is_ticking = || THREAD.with(|thread| thread.seen.get().is_some());
+        let is_ticking = || THREAD.with(|thread| thread.last_reading.get().is_some());
         for _ in 0..2 {
             let clock = Clock::of_this_thread();
             assert!(is_ticking());
@@ -211,6 +213,6 @@ mod tests {
             assert!(!is_ticking());
             sleep(LONG).await;
         }
-        assert_eq!(Clock::of_this_thread().stood_still(), Duration::ZERO);
+        assert_eq!(Clock::of_this_thread().frozen_time(), Duration::ZERO);
     }
 }

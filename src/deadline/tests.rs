@@ -1,5 +1,4 @@
-//! Tests of deadlines with a clock that the tests control. Time that is advanced at once is a freeze; time that is
-//! slept is not.
+//! Tests deadlines with Tokio's clock under the control of the tests. A jump of the clock is a freeze; a sleep is not.
 
 use std::future::{pending, poll_fn};
 
@@ -24,7 +23,7 @@ async fn a_deadline_passes_one_turn_after_its_time() {
     let started = Instant::now();
     assert_eq!(timeout(LIMIT, pending::<()>()).await, Err(Passed));
     let late = started.elapsed() - LIMIT;
-    assert!(late >= TURN && late < TURN * 2, "{late:?}");
+    assert!(late >= GRACE && late < GRACE * 2, "{late:?}");
     assert_eq!(timeout(LIMIT, async { 7 }).await, Ok(7));
     assert_eq!(timeout(Duration::MAX, async { 7 }).await, Ok(7));
 }
@@ -34,7 +33,7 @@ async fn a_value_that_came_during_a_freeze_is_in_time() {
     LocalSet::new()
         .run_until(async {
             let (sender, waiting) = waiting().await;
-            // The clock jumps, and the timer fires before the event loop has looked at its sockets.
+            // The clock jumps, and the timer fires before the event loop has checked its sockets.
             advance(LIMIT * 3).await;
             yield_now().await;
             sender.send(7).unwrap();
@@ -43,7 +42,7 @@ async fn a_value_that_came_during_a_freeze_is_in_time() {
         .await;
 }
 
-/// Simulates so many freezes, each followed by a quarter of the limit in which the process is awake.
+/// Simulates this number of freezes, each followed by a quarter of the limit without a freeze.
 async fn freeze(times: u32) {
     for _ in 0..times {
         advance(LIMIT * 100).await;
@@ -65,7 +64,7 @@ async fn a_freeze_moves_a_deadline_by_its_length() {
                 freeze(times).await;
                 assert_eq!(unanswered.await.unwrap(), Err(Passed));
                 let awake = began.elapsed() - LIMIT * 100 * times;
-                assert!(awake > LIMIT * 3 / 4 && awake < LIMIT + TURN * 2, "{awake:?}");
+                assert!(awake > LIMIT * 3 / 4 && awake < LIMIT + GRACE * 2, "{awake:?}");
             }
         })
         .await;
@@ -76,12 +75,12 @@ async fn a_deadline_just_before_a_freeze_passes_a_moment_after_it() {
     LocalSet::new()
         .run_until(async {
             let (_sender, waiting) = waiting().await;
-            sleep(LIMIT - TURN).await;
+            sleep(LIMIT - GRACE).await;
             advance(LIMIT).await;
-            let thawed = Instant::now();
+            let last_freeze_end = Instant::now();
             assert_eq!(waiting.await.unwrap(), Err(Passed));
-            let left = thawed.elapsed();
-            assert!(left >= THAW && left < THAW + TURN * 2, "{left:?}");
+            let left = last_freeze_end.elapsed();
+            assert!(left >= AFTER_FREEZE && left < AFTER_FREEZE + GRACE * 2, "{left:?}");
         })
         .await;
 }
@@ -95,7 +94,7 @@ async fn a_deadline_that_is_moved_passes_at_its_new_time() {
         deadline.restart(second);
         poll_fn(|cx| deadline.poll_passed(cx)).await;
         let late = started.elapsed() - second;
-        assert!(late < TURN * 2, "{late:?}");
+        assert!(late < GRACE * 2, "{late:?}");
     }
 }
 
@@ -106,7 +105,7 @@ async fn a_deadline_that_is_reset_to_the_same_time_keeps_its_grace() {
     deadline.reset(until);
     sleep(LIMIT).await;
     assert!(!deadline.is_passed());
-    sleep(TURN).await;
+    sleep(GRACE).await;
     deadline.reset(until);
     assert!(deadline.is_passed());
     deadline.reset(until + LIMIT);

@@ -7,7 +7,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::net::BadHead;
 use crate::store::StoreError;
 
-/// The reason why there is no audio behind a URL, temporarily or permanently.
+/// The reason why the audio behind a URL could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The gate refuses the URL.
@@ -20,7 +20,7 @@ pub enum FetchError {
     #[error("its host, or one that it redirects to, is not on the public internet")]
     Forbidden,
     /// The target of a redirect is not a URL.
-    #[error("its server redirects to something that is not a URL")]
+    #[error("its server redirects to a text that is not a URL")]
     RedirectTarget,
     /// A redirect has no target.
     #[error("its server redirects without a target")]
@@ -38,7 +38,7 @@ pub enum FetchError {
     #[error("no connection to its host could be made within {} ms", .0.as_millis())]
     ConnectTimeout(Duration),
     /// No encrypted connection could be made.
-    #[error("the TLS handshake with its host failed; is its certificate valid?")]
+    #[error("the TLS handshake with its host failed (the certificate may be invalid)")]
     Tls,
     /// The connection closed too early.
     #[error("the connection closed before the download was complete")]
@@ -64,8 +64,8 @@ pub enum FetchError {
     /// The server sends only a part of the file.
     #[error("its server sends only a part of the file (status 206), although all of it was requested")]
     Partial,
-    /// The server does not speak HTTP.
-    #[error("its host does not speak HTTP")]
+    /// The server does not use HTTP.
+    #[error("its host does not use HTTP")]
     NotHttp,
     /// The server answered with an error.
     #[error("its server answered with status {0}")]
@@ -90,7 +90,7 @@ pub enum FetchError {
     /// The bytes are not audio.
     #[error("its content is not audio that can be used")]
     NoAudio(NoAudio),
-    /// The store has no room or fails.
+    /// The store is full, or has failed.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The downloaded file cannot be read again.
@@ -140,7 +140,7 @@ impl From<FetchError> for Failure {
         match err {
             FetchError::Store(err) => err.into(),
             FetchError::Reading(_) | FetchError::Crashed => {
-                tracing::error!(%err, "a download failed inside the service");
+                tracing::error!(%err, "a download failed because of an error inside hearken; report this error");
                 Self::internal()
             }
             FetchError::NoAudio(no_audio) => no_audio.failure(Origin::Download).with_retryable(false),
@@ -153,7 +153,10 @@ impl From<FetchError> for Failure {
             err => {
                 let later = matches!(err, FetchError::Timeout(_) | FetchError::Status(408 | 425 | 429));
                 let retryable = err.is_passing() || later;
-                let advice = if retryable { "try again, or send the audio inline" } else { "correct it, or send the audio inline" };
+                let advice = match retryable {
+                    true => "try again, or send the audio inline",
+                    false => "correct it, or send the audio inline",
+                };
                 Self::new(
                     ErrorCode::AudioFetchFailed,
                     format!("audio_url cannot be downloaded: {err}; {advice}"),

@@ -1,5 +1,5 @@
 //! Processes the bytes of a download, one piece at a time: decompresses them if necessary, counts them and writes them.
-//! At the end it examines the file. All of this blocks.
+//! At the end it examines the file. All of this blocks the thread.
 
 use std::io::{self, BufWriter, Write};
 
@@ -17,9 +17,10 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// `aws-chunked`, `utf-8` or `none` for files that they send unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// The body is not coded, or the stated coding is not one.
+    /// The body is not coded, or the stated coding does not change the bytes.
     Identity,
-    /// The body is coded with gzip. hearken does not request it, but servers send files in gzip if they are stored so.
+    /// The body is coded with gzip. hearken does not request this, but some servers store files in gzip and send them
+    /// so.
     Gzip,
     /// The body has this coding, which hearken does not decode.
     Other(&'static str),
@@ -82,10 +83,10 @@ pub(super) struct Intake {
     through: Through,
 }
 
-/// The writers through which the bytes pass.
+/// The writer to which the bytes are passed.
 #[derive(Debug)]
 enum Through {
-    /// Not known yet: the first bytes decide.
+    /// The writer is not chosen yet: the first bytes decide.
     Undecided(Box<Counter>),
     /// The bytes are written unchanged.
     Identity(Box<Counter>),
@@ -183,8 +184,8 @@ impl Write for Spool {
     }
 }
 
-/// Returns the real cause of an I/O error. hearken's own errors pass through writers that know only I/O errors; every
-/// other error comes from the decompressor.
+/// Returns the cause of an I/O error. The writers can report only I/O errors, so hearken's own errors are wrapped in
+/// them; every other error comes from the decompressor.
 fn cause(err: io::Error) -> FetchError {
     err.downcast().unwrap_or(FetchError::Gzip)
 }

@@ -10,7 +10,7 @@ use crate::setting::{Keys, Problem, Section};
 /// The settings for downloads of `audio_url`s.
 #[derive(Debug, Clone)]
 pub struct FetchConfig {
-    /// Decides whether a URL, or a hop of a redirect, may be downloaded.
+    /// The gate, which decides whether a URL, or a target of a redirect, may be downloaded.
     pub gate: Gate,
     /// The largest file, in bytes.
     pub max_bytes: u64,

@@ -1,11 +1,11 @@
-//! A configuration of downloads for tests of other rooms.
+//! The settings of downloads for tests of other rooms.
 
 use std::time::Duration;
 
 use super::FetchConfig;
 use crate::audio::Gate;
 
-/// Returns a configuration with a strict gate and generous limits.
+/// Returns settings with a strict gate and generous limits.
 pub(crate) fn config() -> FetchConfig {
     FetchConfig {
         gate: Gate::default(),

@@ -1,4 +1,4 @@
-//! Tests with names that lead to private addresses, for any answers of a name server, even changing ones.
+//! Tests that no name leads to a private address, even if a name server changes its answers.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -21,7 +21,7 @@ const WAV: &[u8] =
 /// A public address that is not assigned to any host.
 const PUBLIC: &str = "2000::1";
 
-/// A name server that gives each answer once, and repeats the last one forever.
+/// A name server that gives each answer once, and then repeats the last one.
 #[derive(Clone)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Vec<IpAddr>>>>,
@@ -142,7 +142,7 @@ async fn a_private_address_in_a_second_answer_is_refused_too() {
     let inside = inside(file());
     let script = Script::new(&[&[PUBLIC], &["127.0.0.1"]]);
     let url = format!("http://files.example.com:{}/a.wav", inside.port);
-    // No host has the first address, so the name is looked up again.
+    // The first address belongs to no host, so the name is looked up again.
     let refused = fetch(&[], &script, url).await.unwrap_err();
     assert!(matches!(refused, FetchError::Forbidden), "{refused}");
     assert_eq!(script.asked().len(), 2);

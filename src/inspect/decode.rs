@@ -1,6 +1,6 @@
-//! Decodes one part of a file from bytes to samples: finds the audio track, decodes its packets one by one to
-//! interleaved floats, skips and counts damaged ones. It measures nothing, and its only texts say why a file cannot be
-//! decoded.
+//! Decodes one part of a file from bytes to samples. It finds the audio track, decodes its packets one by one to
+//! interleaved floats, and skips and counts damaged packets. It measures nothing, and its only texts are errors about
+//! files that cannot be decoded.
 
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::FORMAT_ID_FLAC;
@@ -25,12 +25,12 @@ const RATES: std::ops::RangeInclusive<u32> = 2_000..=384_000;
 /// The most channels that are measured.
 const CHANNELS: usize = 32;
 
-/// A sample beyond this, which is 100 dBFS, is damage: a float can hold any value.
+/// The largest sample that is not damage: 100 dBFS. A limit is needed because a float can have any value.
 const LOUDEST: f32 = 1e5;
 /// Most samples in one packet: eight channels of FLAC.
 const LARGEST_PACKET: u64 = 1 << 19;
-/// How much longer than stated a part may last, in seconds, because some containers round. Beyond that, the statement
-/// is assumed to belong to another file.
+/// How much longer than stated a part may be, in seconds, because some containers round. If it is longer, the stated
+/// duration is assumed to be that of another file.
 const SLACK: f64 = 0.1;
 
 /// One part of a file while it is decoded.
@@ -41,13 +41,13 @@ pub(super) struct Decoding<'s> {
     decoder: Decoder,
     format: Format,
     samples: Vec<f32>,
-    /// Frames still to drop from the start, for Opus. Other decoders drop theirs themselves.
+    /// For Opus, the frames that must still be dropped from the start. Other decoders drop such frames themselves.
     pre_skip: usize,
     frames: u64,
     skipped: u64,
     /// Decoding work for packets that were left out, in samples.
     left_out: u64,
-    /// The most that may be left out, in samples.
+    /// The most decoding work for packets that are left out, in samples.
     most_left_out: u64,
     /// Samples that are not numbers, or beyond the loudest.
     damaged: u64,
@@ -79,9 +79,9 @@ impl<'s> Decoding<'s> {
     ) -> Result<Self, InspectError> {
         let whole = source.byte_len();
         let (mut source, watch) = Watched::new(source, part.range.clone(), stop);
-        let hopeless = names::hopeless(&mut source);
+        let undecodable_codec = names::undecodable_codec(&mut source);
         watch.check()?;
-        if let Ok(Some(error)) = hopeless {
+        if let Ok(Some(error)) = undecodable_codec {
             return Err(error);
         }
         let bytes = part.range.end - part.range.start;
@@ -179,7 +179,7 @@ impl<'s> Decoding<'s> {
                 continue;
             }
             if self.has_loose_end {
-                // The demuxer must not cut off sound beyond the end that it guessed.
+                // The demuxer must not cut off sound after the end that it has guessed.
                 packet.trim_end = Duration::ZERO;
             }
             if self.has_numbers {
@@ -214,7 +214,7 @@ impl<'s> Decoding<'s> {
     /// Adds the counts of the decoding to the summary.
     pub(super) fn finish(self, summary: &mut Summary) {
         let seconds = self.frames as f64 / f64::from(self.format.sample_rate.max(1));
-        // Some tolerance, because containers round.
+        // The comparison is tolerant, because containers round.
         let missing = self.format.stated_seconds.is_some_and(|stated| seconds < stated - 0.05);
         summary.skipped_packets += self.skipped;
         summary.damaged_samples += self.damaged;
@@ -222,7 +222,7 @@ impl<'s> Decoding<'s> {
         summary.incomplete |= self.ends_early || missing;
     }
 
-    /// Counts a packet that is not measured, although decoding it took as long as for this many samples.
+    /// Counts a packet that is not measured. Its decoding was as much work as that of this number of samples.
     fn leave_out(&mut self, samples: u64) {
         self.skipped += 1;
         self.left_out += samples.min(LARGEST_PACKET);
@@ -254,7 +254,7 @@ impl<'s> Decoding<'s> {
                 (opus::RATE, channels)
             }
         };
-        // A value that is not a number becomes silence; one that is far too large becomes full scale.
+        // A value that is not a number becomes silence, and a value that is far too large becomes full scale.
         for sample in samples.iter_mut().filter(|sample| sample.is_nan() || sample.abs() > LOUDEST) {
             *sample = if sample.is_nan() { 0.0 } else { 1.0_f32.copysign(*sample) };
             self.damaged += 1;

@@ -1,5 +1,5 @@
-//! Silence and clipping, found by the level of the samples over time. The level is not weighted by hearing, unlike
-//! loudness. Only sums are kept.
+//! Finds silence and clipping by the level of the samples over time. Unlike loudness, the level is not weighted by
+//! frequency. Only sums are kept.
 
 use super::report::{Event, Span};
 use super::{Format, Summary};
@@ -11,7 +11,8 @@ pub(super) const SILENCE_DBFS: f64 = -50.0;
 pub(super) const LONG_SILENCE: f64 = 2.0;
 /// Length of a window in milliseconds.
 const WINDOW_MS: u64 = 20;
-/// This many samples of one channel in a row at full scale are clipping; fewer are peaks that just fit.
+/// This number of consecutive samples at full scale in one channel is clipping. Fewer samples are peaks that reach full
+/// scale.
 const CLIPPED_RUN: u32 = 3;
 /// Clipped runs closer than this, in seconds, form one passage.
 const SAME_PASSAGE: f64 = 0.5;
@@ -37,7 +38,7 @@ pub(super) struct Levels {
     clipped: u64,
 }
 
-/// Samples in a row at full scale in one channel, with their sign.
+/// Consecutive samples at full scale in one channel, with their sign.
 #[derive(Clone, Copy, Default)]
 struct Run {
     length: u32,
@@ -55,7 +56,7 @@ impl Levels {
     /// Prepares for a format.
     pub(super) fn new(format: &Format) -> Self {
         let rate = u64::from(format.sample_rate.max(1));
-        // The highest positive sample with this many bits; decoders of lossy codecs give at least 16 bits.
+        // The highest positive sample with this number of bits. Decoders of lossy codecs give at least 16 bits.
         let bits = format.bits_per_sample.unwrap_or(16).clamp(8, 16);
         Self {
             channels: format.channels.max(1) as usize,

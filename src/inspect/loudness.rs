@@ -1,5 +1,5 @@
-//! Loudness and peaks of the whole file (EBU R 128, ITU-R BS.1770-4). The histogram method keeps memory from growing
-//! with time. It does not know when a sound was loud.
+//! Measures loudness and peaks of the whole file (EBU R 128, ITU-R BS.1770-4). With the histogram method, memory does
+//! not grow with time, but the times of loud sounds are not known.
 
 use ebur128::{Channel, EbuR128, Mode};
 
@@ -35,7 +35,7 @@ impl Loudness {
         self.place_channels()
     }
 
-    /// Assigns the channels in WAVE's order; the library itself does so for up to six channels.
+    /// Assigns the channels in WAVE's order. The library does this itself for up to six channels.
     fn place_channels(&mut self) -> Result<(), InspectError> {
         let front = [Channel::Left, Channel::Right, Channel::Center, Channel::Unused];
         let rest: &[Channel] = match self.channels {
@@ -62,7 +62,7 @@ impl Loudness {
         self.meter.add_frames_f32(samples).map_err(broken)
     }
 
-    /// Writes what was measured over `seconds`.
+    /// Writes the results of the measurement of `seconds` to the summary.
     pub(super) fn finish(&self, seconds: f64, summary: &mut Summary) {
         let level = |peak: f64| Some(20.0 * peak.log10()).filter(|level| level.is_finite());
         let (sample_peak, true_peak) = self.peaks();

@@ -1,5 +1,4 @@
-//! All meters of one file: passes each packet to every meter and collects their events. It knows nothing of decoding
-//! and of texts.
+//! All meters of one file. Each packet is passed to every meter, and the events of the meters are collected.
 
 use super::levels::Levels;
 use super::loudness::Loudness;

@@ -1,4 +1,4 @@
-//! Names of containers and codecs, and the errors for files that cannot be decoded. It decodes nothing itself.
+//! Names of containers and codecs, and the errors for files that cannot be decoded.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -11,9 +11,10 @@ use symphonia::core::formats::{FormatInfo, FormatReader};
 use super::{Format, InspectError};
 
 /// Advice for a file that cannot be decoded.
-const CONVERT: &str = "Convert it to WAV, FLAC, MP3, AAC-LC, Ogg Vorbis or Opus and send it again";
+const CONVERT: &str = "Convert the file to WAV, FLAC, MP3, AAC-LC, Ogg Vorbis or Opus, and send it again";
 /// Advice for a file that looks broken.
-const CHECK: &str = "Check that the file plays and was sent completely, or convert it to WAV or FLAC";
+const CHECK: &str =
+    "Check that the file plays and was sent completely, or convert it to WAV or FLAC, and send it again";
 
 /// Returns the name of a container.
 pub(super) fn container(info: &FormatInfo) -> &'static str {
@@ -29,7 +30,7 @@ pub(super) fn container(info: &FormatInfo) -> &'static str {
     }
 }
 
-/// Returns true if the demuxer's duration is a guess from the first frames. ADTS states no duration; MPEG audio states
+/// Returns true if the demuxer guesses the duration from the first frames. ADTS states no duration. MPEG audio states
 /// it only in a tag, which also has the encoder's delay.
 pub(super) fn guesses_duration(info: &FormatInfo, delay: Option<u32>) -> bool {
     match info.format {
@@ -101,10 +102,10 @@ pub(super) fn no_decoder(reader: &dyn FormatReader, container: &str) -> InspectE
     cannot_decode(container, codec)
 }
 
-/// Returns the error for a file whose first bytes show that it cannot be decoded, if the demuxer would not name the
-/// reason. The first packet of an Ogg stream, behind a page header of 28 bytes, holds the stream's kind. In WAVE the
-/// `fmt ` chunk does, which comes first in nearly all files.
-pub(super) fn hopeless(source: &mut (impl Read + Seek)) -> std::io::Result<Option<InspectError>> {
+/// Returns the error for a file with a codec that cannot be decoded, if its first bytes show the codec and the demuxer
+/// would not name it. In Ogg, the first packet names the codec, after a page header of 28 bytes. In WAVE, the `fmt `
+/// chunk does, which is the first one in nearly all files.
+pub(super) fn undecodable_codec(source: &mut (impl Read + Seek)) -> std::io::Result<Option<InspectError>> {
     let mut head = Vec::with_capacity(46);
     source.by_ref().take(46).read_to_end(&mut head)?;
     source.seek(SeekFrom::Start(0))?;
@@ -122,7 +123,7 @@ pub(super) fn hopeless(source: &mut (impl Read + Seek)) -> std::io::Result<Optio
 fn wave_codec(head: &[u8]) -> Option<&'static str> {
     let code = |at: usize| head.get(at..)?.first_chunk().map(|code| u16::from_le_bytes(*code));
     let code = match code(20)? {
-        // The extensible form has its code after its other fields, as the start of a GUID.
+        // The extensible form has its code after the other fields, as the start of a GUID.
         0xfffe => code(44)?,
         plain => plain,
     };

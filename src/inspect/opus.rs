@@ -1,6 +1,5 @@
-//! Decodes Opus packets to samples. It reads the identification header that the container keeps (RFC 7845, section 5.1)
-//! and runs one decoder over the streams of each packet. It does not know pages, trims nothing, and applies only the
-//! gain in the header.
+//! Decodes Opus packets to samples. It reads the identification header in the container (RFC 7845, section 5.1), and
+//! decodes the streams of each packet with one decoder. It applies the gain in the header, and trims nothing.
 
 use opus_pure::OpusMSDecoder;
 
@@ -8,8 +7,8 @@ use opus_pure::OpusMSDecoder;
 pub(super) const RATE: u32 = 48_000;
 /// The longest packet is 120 ms (RFC 6716, section 3.2.5).
 const LONGEST_FRAMES: usize = 5760;
-/// Converts the channel order of Vorbis, which Opus shares, to WAVE's: for each output channel the index of its source;
-/// one list for each number of channels from one.
+/// The conversion from the channel order of Vorbis and Opus to that of WAVE: one list for each number of channels, from
+/// one on, with the index of the source for each output channel.
 const WAVE_ORDER: [&[usize]; 8] = [
     &[0],
     &[0, 1],
@@ -32,7 +31,7 @@ pub(super) struct Opus {
 
 impl Opus {
     /// Builds the decoder that the header describes, if its channel layout is one of those in the standard. MPEG-4
-    /// files keep the same header with its numbers in the other byte order, hence `big_endian`.
+    /// files have the same header with its numbers in big-endian order.
     pub(super) fn new(header: &[u8], big_endian: bool) -> Option<Self> {
         let [_, _, _, _, _, _, _, _, _, channels, _, _, _, _, _, _, gain_a, gain_b, family, layout @ ..] =
             header
@@ -71,7 +70,7 @@ impl Opus {
     /// Decodes one packet into `samples`, interleaved. Returns false if the packet is damaged.
     pub(super) fn decode(&mut self, packet: &[u8], samples: &mut Vec<f32>) -> bool {
         samples.clear();
-        // The decoder would conceal an empty packet, as on a telephone; in a file it is damage.
+        // An empty packet is damage in a file. The decoder would treat it as a lost packet of a call, and invent sound.
         let frames = match self.decoder.decode(packet, LONGEST_FRAMES, &mut self.decoded) {
             Ok(frames) if !packet.is_empty() => frames,
             _ => return false,
@@ -84,7 +83,8 @@ impl Opus {
     }
 }
 
-/// Returns how many samples at 48 kHz the header drops from the start, for containers that do not state it.
+/// Returns the number of samples at 48 kHz to drop from the start, as the header states it, for containers that do not
+/// state it.
 pub(super) fn pre_skip_of_mp4(header: &[u8]) -> u32 {
     match header {
         [_, _, _, _, _, _, _, _, _, _, a, b, ..] => u32::from(u16::from_be_bytes([*a, *b])),

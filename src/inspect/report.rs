@@ -1,5 +1,5 @@
-//! The texts of the report, line by line: the file's format, the events along the file, and the summary. It measures
-//! nothing; it limits how many single events get a line.
+//! Writes the texts of the report, line by line: the file's format, the events along the file, and the summary. It
+//! limits how many events get a line.
 
 use super::levels::{LONG_SILENCE, SILENCE_DBFS};
 use super::{Format, InspectError, Summary};
@@ -15,7 +15,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Returns its duration, in seconds.
+    /// Returns the duration of the range, in seconds.
     pub(super) fn seconds(&self) -> f64 {
         (self.end - self.start).max(0.0)
     }
@@ -218,7 +218,7 @@ fn part(seconds: f64, whole: f64) -> String {
 }
 
 fn level(value: Option<f64>, unit: &str, why_not: &str) -> String {
-    // Adding zero turns a negative zero, which rounding may produce, into a positive one.
+    // Rounding may give a negative zero; adding zero makes it positive.
     value.map_or_else(
         || format!("not measurable: {why_not}"),
         |value| format!("{:.1} {unit}", (value * 10.0).round() / 10.0 + 0.0),
@@ -250,12 +250,12 @@ fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Returns a duration: in seconds, and from a minute on like a clock.
+/// Returns a duration as text: in seconds, or from a minute on with minutes and hours.
 fn length(seconds: f64) -> String {
     if seconds < 60.0 { format!("{seconds:.2} s") } else { clock(seconds) }
 }
 
-/// Returns a point in time, with minutes or hours.
+/// Returns a time as text, with minutes, and with hours if there are any.
 fn clock(seconds: f64) -> String {
     let hundredths = (seconds * 100.0).round() as u64;
     let (minutes, rest) = (hundredths / 6000, hundredths % 6000);

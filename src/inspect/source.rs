@@ -1,6 +1,6 @@
-//! The source of the demuxer's bytes: one range of a file, shown as a file of its own. It tracks the position, ends
+//! The source of the demuxer's bytes: one range of a file, which looks like a whole file. It tracks the position, ends
 //! when the inspection is stopped, and keeps the first error of the underlying source, which the demuxer would
-//! otherwise mix with its own errors. It knows no formats.
+//! otherwise mix with its own errors.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -11,14 +11,14 @@ use symphonia::core::io::MediaSource;
 
 use super::{InspectError, Stop};
 
-/// The state that source and watch share.
+/// The state that the source and its watch share.
 #[derive(Debug, Default)]
 struct Shared {
     position: AtomicU64,
     failure: Mutex<Option<io::Error>>,
 }
 
-/// Watches a source from outside.
+/// A handle that observes a source while the demuxer owns it.
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
     shared: Arc<Shared>,
@@ -75,7 +75,7 @@ impl<'s> Watched<'s> {
     }
 
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Another part may have been read in between.
+        // The position is set again, because another part may have been read in between.
         self.inner.seek(SeekFrom::Start(self.position))?;
         let left = self.range.end.saturating_sub(self.position);
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
@@ -96,7 +96,7 @@ impl Read for Watched<'_> {
 
 impl Seek for Watched<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        // A demuxer that seeks outside the file follows a wrong header: the source has not failed.
+        // A seek outside the file is not a failure of the source: the demuxer follows a wrong header.
         let position = match to {
             SeekFrom::Start(position) => self.range.start.checked_add(position),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),

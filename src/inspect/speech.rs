@@ -1,5 +1,5 @@
-//! Finds speech: mixes the channels down, resamples them to 16 kHz, and lets a small voice activity detector score
-//! every 16 milliseconds; joins the scores to segments. It knows no words, no speakers and no languages.
+//! Finds speech. It mixes the channels to one, resamples the sound to 16 kHz, and joins the scores of a small voice
+//! activity detector, one for every 16 milliseconds, to segments. It recognises no words, speakers or languages.
 
 use earshot::Detector;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
@@ -12,16 +12,16 @@ use super::{Format, InspectError};
 const RATE: u32 = 16_000;
 const FRAME: usize = 256;
 const FRAME_SECONDS: f64 = FRAME as f64 / RATE as f64;
-/// A segment starts at this score; the detector's authors recommend it.
+/// The score at which a segment starts, as the detector's authors recommend.
 const START: f32 = 0.5;
-/// A segment continues above this lower score, so that one weak syllable does not split it.
+/// The score above which a segment continues. It is lower, so that a weak syllable does not split a segment.
 const STAY: f32 = 0.35;
-/// A frame with a root mean square below this, as a part of full scale (-60 dBFS), is not speech, whatever its score.
-/// The detector goes by the spectrum, and noise in the last bit can have the spectrum of speech.
+/// The root mean square, as a part of full scale (-60 dBFS), below which a frame is not speech, whatever its score.
+/// This is needed because the detector uses the spectrum, and noise in the last bit can have the spectrum of speech.
 const QUIET: f32 = 0.001;
-/// A pause at least as long as this, in frames (0.3 s), ends a segment; the pause does not belong to it.
+/// The shortest pause that ends a segment, in frames (0.3 s). The pause does not belong to the segment.
 const PAUSE: u64 = 19;
-/// A segment shorter than this, in frames (0.16 s), counts as noise.
+/// The shortest segment, in frames (0.16 s). A shorter one counts as noise.
 const SHORTEST: u64 = 10;
 /// Frames at the file's rate in one input chunk of the resampler.
 const CHUNK: usize = 1024;
@@ -39,7 +39,7 @@ pub(super) struct Speech {
     open: Option<Open>,
 }
 
-/// A segment that may continue: its first frame and its last one with speech.
+/// A segment that may continue: its first frame, and its last frame with speech.
 struct Open {
     first: u64,
     last: u64,
@@ -86,9 +86,9 @@ impl Speech {
         events: &mut Vec<Event>,
     ) -> Result<(), InspectError> {
         self.resample(true)?;
-        // Without the silence that the resampler was filled with.
-        let heard = self.frames * FRAME as u64;
-        let whole = ((seconds * f64::from(RATE)).round() as u64).saturating_sub(heard);
+        // The silence with which the resampler was filled does not count.
+        let scored = self.frames * FRAME as u64;
+        let whole = ((seconds * f64::from(RATE)).round() as u64).saturating_sub(scored);
         self.ready.resize(usize::try_from(whole).unwrap_or(0).min(self.ready.len()), 0.0);
         self.detect(events);
         self.mixed.clear();
@@ -120,7 +120,7 @@ impl Speech {
         Ok(())
     }
 
-    /// Moves whole chunks from `mixed` to `ready`; at the end also the rest, filled with silence.
+    /// Resamples complete chunks of `mixed` to `ready`. At the end it also resamples the rest, filled up with silence.
     fn resample(&mut self, all: bool) -> Result<(), InspectError> {
         let Some(Resampling { fft, out, delay }) = &mut self.resampler else {
             self.ready.append(&mut self.mixed);
@@ -128,7 +128,7 @@ impl Speech {
         };
         let broken = |error: &dyn std::fmt::Display| InspectError::Meter(error.to_string());
         if all {
-            // After the last sample follows as much silence as the filter holds back.
+            // Silence follows the last sample: as much as the delay of the filter.
             let held = *delay as u64 * fft.input_frames_max() as u64 / out.len().max(1) as u64;
             let whole = self.mixed.len() + held as usize + fft.input_frames_max();
             self.mixed.resize(whole.next_multiple_of(CHUNK), 0.0);
@@ -165,12 +165,12 @@ impl Speech {
             let score = self.detector.predict_f32(&frame);
             let power = frame.iter().map(|sample| sample * sample).sum::<f32>() / FRAME as f32;
             let score = if power < QUIET * QUIET { 0.0 } else { score };
-            self.heard(score, events);
+            self.add_score(score, events);
         }
         self.ready = rest.to_vec();
     }
 
-    fn heard(&mut self, score: f32, events: &mut Vec<Event>) {
+    fn add_score(&mut self, score: f32, events: &mut Vec<Event>) {
         let now = self.frames;
         self.frames += 1;
         match &mut self.open {

@@ -1,4 +1,4 @@
-//! Reports about real files, generated sound and damage.
+//! Tests reports about real files, generated sound and damaged files.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -113,7 +113,7 @@ fn a_64_bit_wav_is_read_as_the_riff_it_is() {
 }
 
 #[test]
-fn a_64_bit_wav_says_its_length_and_ends_where_it_says() {
+fn a_64_bit_wav_has_a_length_and_ends_after_it() {
     let mut bytes = fixture("speech-rf64.wav");
     bytes.extend(b"LIST\x28\0\0\0");
     bytes.extend([0x7f; 40]);
@@ -163,7 +163,7 @@ fn a_file_cut_in_the_middle_is_reported_as_incomplete() {
 }
 
 #[test]
-fn a_reader_that_leaves_stops_the_inspection() {
+fn a_listener_that_breaks_stops_the_inspection() {
     for leave_after in 1..8 {
         let mut listener = Collected { leave_after: Some(leave_after), ..Collected::default() };
         let error = inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &Stop::default(), &mut listener)
@@ -229,7 +229,7 @@ fn an_undecodable_file_is_refused_with_reason_and_advice() {
 #[test]
 fn an_mp3_without_a_tag_of_its_length_is_read_to_its_end() {
     let mut bytes = fixture("speech.mp3");
-    // The first frame holds the tag instead of sound. Without the tag it is one more frame of silence.
+    // The first frame contains the tag and no sound. Without the tag, the frame is silence.
     let first = bytes.windows(4).position(|four| four == b"Info" || four == b"Xing").unwrap();
     bytes[first..first + 4].copy_from_slice(b"Gone");
     let (summary, _) = measured(bytes);
@@ -285,7 +285,7 @@ proptest! {
         keep in 0_usize..12_000,
     ) {
         let mut bytes = fixture(name);
-        // Most fields that can be wrong are at the start.
+        // Most fields that can be wrong are at the start of a file.
         let range = if is_head { 600 } else { bytes.len() };
         for (at, value) in changes {
             bytes[at.index(range)] = value;

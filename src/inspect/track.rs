@@ -1,5 +1,5 @@
-//! Chooses the track of a file to measure: the first audio track that can be decoded, with its decoder and the quirks
-//! of its container that the decoding needs to know. It reads no packets.
+//! Chooses the track of a file to measure: the first audio track that can be decoded, with its decoder, and the
+//! peculiarities of its container that matter for the decoding. It reads no packets.
 
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
@@ -29,7 +29,7 @@ pub(super) struct Chosen {
     pub(super) guessed: bool,
 }
 
-/// Returns the default audio track, or else the first, that can be decoded.
+/// Returns the default audio track, if it can be decoded; otherwise the first audio track that can be decoded.
 pub(super) fn choose(reader: &dyn FormatReader) -> Option<Chosen> {
     let default = reader.default_track(TrackType::Audio);
     default.into_iter().chain(reader.tracks()).find_map(|track| {
@@ -41,7 +41,7 @@ pub(super) fn choose(reader: &dyn FormatReader) -> Option<Chosen> {
             let pre_skip = track.delay.unwrap_or_else(in_header);
             (Decoder::Opus(Opus::new(header, is_mp4)?), pre_skip as usize)
         } else if params.codec == CODEC_ID_VORBIS
-            && !params.extra_data.as_deref().is_some_and(vorbis::is_bearable)
+            && !params.extra_data.as_deref().is_some_and(vorbis::is_acceptable)
         {
             return None;
         } else {

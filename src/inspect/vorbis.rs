@@ -1,10 +1,10 @@
 //! Computes how much memory the codebooks of a Vorbis stream need, before the library unpacks them. The library would
-//! create any number of tables that a few bytes each ask for: 256 tables of 16 MB from a header of 6 kB. It cannot be
-//! stopped on the way.
+//! create all tables that a header describes, each with a few bytes: 256 tables of 16 MB from a header of 6 kB. It
+//! cannot be stopped while it does this.
 
-/// The most numbers in all codebooks of a stream: 4 MB of them. Encoders need a tenth of that.
+/// The most numbers in all codebooks of a stream: 4 MB. Encoders need a tenth of that.
 const MOST_NUMBERS: u64 = 1 << 20;
-/// Length of the first header, which precedes the one with the codebooks.
+/// Length of the first header, which precedes the header with the codebooks.
 const IDENTIFICATION: usize = 30;
 /// Start of the header with the codebooks.
 const SETUP: &[u8] = b"\x05vorbis";
@@ -12,12 +12,12 @@ const SETUP: &[u8] = b"\x05vorbis";
 const CODEBOOK: u64 = 0x56_4342;
 
 /// Returns true if these headers contain complete codebooks that unpack to an acceptable size.
-pub(super) fn is_bearable(headers: &[u8]) -> bool {
+pub(super) fn is_acceptable(headers: &[u8]) -> bool {
     let setup = headers.get(IDENTIFICATION..).and_then(|rest| rest.strip_prefix(SETUP));
     setup.and_then(numbers).is_some()
 }
 
-/// Returns how many numbers the codebooks hold; `None` if they are too many, or not codebooks.
+/// Returns the number of numbers in the codebooks; `None` if there are too many, or the bytes are not codebooks.
 fn numbers(setup: &[u8]) -> Option<u64> {
     let mut bits = Bits { bytes: setup, at: 0 };
     let mut all = 0;
@@ -30,17 +30,17 @@ fn numbers(setup: &[u8]) -> Option<u64> {
         if all > MOST_NUMBERS {
             return None;
         }
-        pass_over_lengths(&mut bits, entries)?;
-        pass_over_values(&mut bits, dimensions, entries)?;
+        skip_lengths(&mut bits, entries)?;
+        skip_values(&mut bits, dimensions, entries)?;
     }
     Some(all)
 }
 
 /// Skips the lengths of a codebook's words ([Vorbis I](https://xiph.org/vorbis/doc/Vorbis_I_spec.html), section 3.2.1).
-fn pass_over_lengths(bits: &mut Bits<'_>, entries: u64) -> Option<()> {
+fn skip_lengths(bits: &mut Bits<'_>, entries: u64) -> Option<()> {
     let is_ordered = bits.take(1)? == 1;
     if is_ordered {
-        bits.pass_over(5);
+        bits.skip(5);
         let mut left = entries;
         while left > 0 {
             left = left.checked_sub(bits.take(u64::BITS - left.leading_zeros())?)?;
@@ -48,31 +48,31 @@ fn pass_over_lengths(bits: &mut Bits<'_>, entries: u64) -> Option<()> {
     } else if bits.take(1)? == 1 {
         for _ in 0..entries {
             if bits.take(1)? == 1 {
-                bits.pass_over(5);
+                bits.skip(5);
             }
         }
     } else {
-        bits.pass_over(entries * 5);
+        bits.skip(entries * 5);
     }
     Some(())
 }
 
 /// Skips the values of a codebook's vectors, if it has any.
-fn pass_over_values(bits: &mut Bits<'_>, dimensions: u64, entries: u64) -> Option<()> {
+fn skip_values(bits: &mut Bits<'_>, dimensions: u64, entries: u64) -> Option<()> {
     let count = match bits.take(4)? {
         0 => return Some(()),
-        // Computed as in the library, so that both continue at the same bit.
+        // The library computes this in the same way, so that both continue at the same bit.
         1 => (entries as f32).powf(1.0 / dimensions as f32).floor() as u64,
         2 => entries * dimensions,
         _ => return None,
     };
-    bits.pass_over(64);
+    bits.skip(64);
     let width = bits.take(4)? + 1;
-    bits.pass_over(1 + count * width);
+    bits.skip(1 + count * width);
     Some(())
 }
 
-/// Reads bits, from the least significant one of each byte on.
+/// A reader of bits, which begins with the least significant bit of each byte.
 struct Bits<'b> {
     bytes: &'b [u8],
     /// The position of the next bit.
@@ -91,7 +91,7 @@ impl Bits<'_> {
         Some(number)
     }
 
-    fn pass_over(&mut self, count: u64) {
+    fn skip(&mut self, count: u64) {
         self.at = self.at.saturating_add(count);
     }
 }
@@ -110,7 +110,7 @@ mod tests {
             put(CODEBOOK, 24);
             put(dimensions, 16);
             put(entries, 24);
-            // All words have one length, and all vectors have one value of one bit.
+            // All words have the same length, and all vectors have one value of one bit.
             put(1, 1);
             put(length - 1, 5);
             put(entries, entries.ilog2() + 1);
@@ -132,9 +132,9 @@ mod tests {
         {
             let headers = headers(books, entries, dimensions);
             assert!(headers.len() < 10_000);
-            assert_eq!(is_bearable(&headers), expected, "{books} of {entries} with {dimensions}");
-            assert!(!is_bearable(&headers[..headers.len() - 10]), "cut short");
+            assert_eq!(is_acceptable(&headers), expected, "{books} of {entries} with {dimensions}");
+            assert!(!is_acceptable(&headers[..headers.len() - 10]), "cut short");
         }
-        assert!(!is_bearable(b"no headers"));
+        assert!(!is_acceptable(b"no headers"));
     }
 }

@@ -1,10 +1,9 @@
-//! The memory for responses while they are built and sent, for all callers together:
-//! `limits.max_response_memory_bytes`.
+//! Limits the memory of all responses together while they are built and sent: `limits.max_response_memory_bytes`.
 //!
 //! A response takes its share before its parts are read. It returns the share when the connection has taken its last
-//! byte, or when the connection has ended. So clients that do not read hold a bounded amount of memory, however many
-//! they are. Small responses have their own part of the memory, so that a few large ones do not delay them. Each API
-//! key may use at most half of either part, so that the clients of one key do not delay those of all other keys.
+//! byte, or when the connection has ended. So clients that do not read hold a limited amount of memory, however many
+//! they are. Small responses have their own part of the memory, so that a few large responses do not delay them. Each
+//! API key may use at most half of either part, so that the clients of one key do not delay the clients of all others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,17 +13,17 @@ use super::{Memory, Share};
 use crate::error::{ErrorCode, Failure};
 use crate::secret::KeyHash;
 
-/// Responses of at most this many bytes take no share: the buffers of a connection are larger.
+/// Responses of at most this many bytes take no share, because the buffers of a connection are larger.
 const TINY: usize = 4 * 1024;
-/// Responses of at most this many bytes share the part of the memory that large ones cannot take.
+/// Responses of at most this many bytes share the part of the memory that large responses cannot take.
 pub const SMALL_RESPONSE: usize = 64 * 1024;
 /// The fraction of the memory for small responses: 1/`SMALL_PART`.
 const SMALL_PART: usize = 4;
 /// The fraction of either part that one key may use: 1/`KEY_PART`.
 const KEY_PART: usize = 2;
-/// The number of known keys from which on keys without responses are forgotten.
-const FEW: usize = 64;
-/// The time after which a refused caller may retry.
+/// The number of keys up to which keys without responses are kept.
+const KEPT_KEYS: usize = 64;
+/// The time after which a client that got no share may try again.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Memory for responses; cheap to clone.
@@ -32,15 +31,15 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct ResponseMemory {
     small: Memory,
     large: Memory,
-    /// A lock, not an actor: a free share is taken at once, and the lock is held only as long as a lookup in a map
-    /// takes. Returned shares do not need the lock.
+    /// The memory of each key, behind a lock and not in an actor, so that a free share is taken at once. The lock is
+    /// held only for one access to a map. A share is returned without the lock.
     of_keys: Arc<Mutex<OfKeys>>,
 }
 
 #[derive(Debug, Default)]
 struct OfKeys {
-    /// The memory of each key. Keys without responses are forgotten when there are twice as many keys as the last
-    /// cleanup left.
+    /// The memory of each key. When there are twice as many keys as after the last removal, keys without responses are
+    /// removed.
     known: HashMap<KeyHash, OfKey>,
     kept: usize,
 }
@@ -57,19 +56,19 @@ struct OfKey {
 pub struct Held<T> {
     /// The value.
     pub value: T,
-    /// Its share; `None` if the value is small.
+    /// The share of the value; `None` if the value is small.
     pub share: Option<Share>,
 }
 
 impl<T> Held<T> {
-    /// Makes a value that is small and takes no share.
+    /// Wraps a small value, which takes no share.
     pub fn small(value: T) -> Self {
         Self { value, share: None }
     }
 }
 
 impl ResponseMemory {
-    /// Makes memory of `bytes` to share.
+    /// Makes memory of this many bytes, of which none is taken.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let small = bytes / SMALL_PART;
@@ -80,7 +79,7 @@ impl ResponseMemory {
     /// is so small that it takes no share.
     ///
     /// # Errors
-    /// `queue_full` when there is no room within 20 s, or when too many callers wait for room already.
+    /// `queue_full` when no share is free within 20 s, or when too many callers wait already.
     pub async fn share(&self, key: KeyHash, bytes: usize) -> Result<Option<Share>, Failure> {
         if bytes <= TINY {
             return Ok(None);
@@ -89,7 +88,8 @@ impl ResponseMemory {
         memory.share(bytes).await.map(Some).map_err(|_| {
             Failure::new(
                 ErrorCode::QueueFull,
-                "Too many large answers are being sent already, to this API key or to all; try again shortly",
+                "Too many large answers are being sent already, to this API key or to all keys; try again after \
+                 Retry-After",
             )
             .with_retry_after(RETRY)
         })
@@ -98,7 +98,7 @@ impl ResponseMemory {
     fn of_key(&self, key: KeyHash, is_small: bool) -> Memory {
         let mut of_keys = self.of_keys.lock().unwrap_or_else(PoisonError::into_inner);
         let OfKeys { known, kept } = &mut *of_keys;
-        if known.len() >= (*kept * 2).max(FEW) && !known.contains_key(&key) {
+        if known.len() >= (*kept * 2).max(KEPT_KEYS) && !known.contains_key(&key) {
             known.retain(|_, OfKey { small, large }| small.is_used() || large.is_used());
             *kept = known.len();
         }
@@ -115,7 +115,7 @@ impl ResponseMemory {
         (small.0 + large.0, small.1 + large.1)
     }
 
-    /// Returns how many responses wait for room.
+    /// Returns how many responses wait for a share.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.small.waiting() + self.large.waiting()
@@ -154,7 +154,7 @@ mod tests {
             held.push(share.unwrap());
         }
         assert_eq!(memory.taken().0, 3 << 19);
-        // As many callers of the key as possible wait for room; they do not delay other keys.
+        // As many callers of the key as possible wait for a share; they do not delay other keys.
         let mut waiting: Vec<_> = (0..1000).map(|_| Box::pin(memory.share(key("a"), 256 << 10))).collect();
         waiting.retain_mut(|share| {
             let refused = share.as_mut().now_or_never();
@@ -181,7 +181,7 @@ mod tests {
             memory.share(key(&number.to_string()), 1 << 20).await.unwrap();
         }
         let known = memory.of_keys.lock().unwrap().known.len();
-        assert!(known <= FEW, "{known}");
+        assert!(known <= KEPT_KEYS, "{known}");
         assert!(memory.share(key("first"), 1 << 20).now_or_never().is_none());
         drop(held);
     }

@@ -16,8 +16,8 @@ impl Keys for ResponseKeys {
 }
 
 impl ResponseKeys {
-    /// Returns the most memory for responses while they are built and sent, for all callers together, in bytes. Only a
-    /// single larger response may exceed it, while no other response takes memory.
+    /// Returns the most memory for all responses together, in bytes. A single larger response may exceed it, if no
+    /// other response takes memory.
     ///
     /// # Errors
     /// [`Problem`] if the value is wrong.

@@ -1,12 +1,12 @@
-//! HTTP clients: how they connect, and what they never do.
+//! HTTP clients, and how they connect.
 //!
-//! A client cannot leave its thread. It never follows redirects, because they may lead to a host that the caller has
-//! not checked. awc does not support proxies from the environment. awc's timeouts are switched off: the callers have
-//! better ones for the whole request, and connections are timed here, by a clock that stops while this process is
-//! frozen.
+//! A client cannot be sent to another thread. It never follows redirects, because they may lead to a host that the
+//! caller has not checked. awc does not support proxies from the environment. awc's timeouts are switched off: the
+//! callers limit the time of the whole request, and this module limits the time to connect, by a clock that stops while
+//! this process is frozen.
 //!
-//! Over TLS, HTTP/1.1 is used, too. awc gets a connection that is encrypted already, under a plain URL, so that
-//! [`HonestStream`] is between the two. Each call has its own connection, so HTTP/2 would only save handshakes.
+//! HTTP/1.1 is also used over TLS. awc gets a connection that is already encrypted, and a URL without TLS, so that
+//! [`HonestStream`] is between awc and TLS. Each call has its own connection, so HTTP/2 would only save handshakes.
 
 use std::fmt;
 use std::io;
@@ -27,11 +27,11 @@ use tokio_rustls::TlsConnector;
 
 use super::honest_stream::HonestStream;
 use super::metered::Metered;
-use super::reach::{Reach, judged};
+use super::reach::{Reach, allowed_addresses};
 use super::wire::Wire;
 use crate::deadline::{Passed, timeout};
 
-/// Trusts the authorities that browsers trust.
+/// The settings of TLS for clients that trust the authorities that browsers trust.
 static PUBLIC_TRUST: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
     let roots = webpki_roots_cert_store();
     let mut trust = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
@@ -42,7 +42,7 @@ static PUBLIC_TRUST: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
 /// The name of HTTP/1.1 in the TLS handshake.
 pub const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Makes requests to `http` and `https` URLs; cheap to clone.
+/// A client for `http` and `https` URLs; cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
     plain: Client,
@@ -66,13 +66,13 @@ impl HttpClient {
     /// [HTTP/1.1](HTTP_1_1) alone.
     #[must_use]
     pub fn trusting(trust: &Arc<ClientConfig>, connect_timeout: Duration) -> Self {
-        Self::with(connect_timeout, &Reach::Anybody, trust)
+        Self::with(connect_timeout, &Reach::AnyHost, trust)
     }
 
     fn with(connect_timeout: Duration, reach: &Reach, trust: &Arc<ClientConfig>) -> Self {
         let client = |tls: Option<&Arc<ClientConfig>>| {
             let connector = Connector::new().connector(connect(reach.clone(), tls.cloned(), connect_timeout));
-            // The running tasks limit the number of connections, so there is no limit here.
+            // The number of connections needs no limit here, because it is limited by that of running tasks.
             let connector = connector.timeout(Duration::MAX).limit(0);
             Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
         };
@@ -82,7 +82,7 @@ impl HttpClient {
     /// Begins a request. An invalid URL causes an error when the request is sent.
     #[must_use]
     pub fn request(&self, method: Method, url: &str) -> ClientRequest {
-        match url.parse().ok().and_then(disguised) {
+        match url.parse().ok().and_then(without_tls) {
             Some(url) => self.secure.request(method, url),
             None => self.plain.request(method, url),
         }
@@ -96,9 +96,9 @@ pub fn is_timeout(err: &awc::error::ConnectError) -> bool {
     matches!(err, Io(err) if err.get_ref().is_some_and(|inner| inner.is::<Passed>()))
 }
 
-/// Returns an `https` URL as an `http` URL with the same port, because awc would encrypt `https` itself. `None` for any
-/// other URL.
-fn disguised(url: Uri) -> Option<Uri> {
+/// Returns an `https` URL as an `http` URL with the same port, because awc would encrypt `https` itself. Returns `None`
+/// for any other URL.
+fn without_tls(url: Uri) -> Option<Uri> {
     let mut parts = url.into_parts();
     if parts.scheme.as_ref()?.as_str() != "https" {
         return None;
@@ -110,27 +110,27 @@ fn disguised(url: Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Connects, and wraps the connection so that awc sees how a response ends.
+/// Connects, and wraps the connection so that awc notices how a response ends.
 fn connect(
     reach: Reach,
     tls: Option<Arc<ClientConfig>>,
     connect_timeout: Duration,
 ) -> impl Service<ConnectInfo<Uri>, Response = Connection<Uri, HonestStream>, Error = ConnectError> + Clone + 'static
 {
-    let anybody: ConnectorService = TcpConnector::default().service();
+    let any_host: ConnectorService = TcpConnector::default().service();
     fn_service(move |target: ConnectInfo<Uri>| {
-        let (anybody, reach, tls) = (anybody.clone(), reach.clone(), tls.clone());
+        let (any_host, reach, tls) = (any_host.clone(), reach.clone(), tls.clone());
         let connecting = async move {
             let host = target.hostname().to_owned();
             let (connected, most_bytes) = match reach {
-                Reach::Anybody => (anybody.call(target).await?, u64::MAX),
+                Reach::AnyHost => (any_host.call(target).await?, u64::MAX),
                 Reach::Through { gate, resolver, most_bytes } => {
-                    let addresses = judged(&gate, &*resolver, &host, target.port()).await?;
+                    let addresses = allowed_addresses(&gate, &*resolver, &host, target.port()).await?;
                     (TcpConnectorService::default().call(target.set_addrs(addresses)).await?, most_bytes)
                 }
             };
             let (tcp, uri) = connected.into_parts();
-            // With this option a request is sent at once. If the system refuses it, the request is sent a little later.
+            // With this option a request is sent at once. If the system refuses the option, it is sent a little later.
             let _ = tcp.set_nodelay(true);
             let tcp = Metered::new(tcp, most_bytes);
             let wire = match tls {
@@ -166,7 +166,7 @@ mod tests {
             ("http://h/x", None),
             ("/x", None),
         ] {
-            let found = disguised(url.parse().unwrap()).map(|url| url.to_string());
+            let found = without_tls(url.parse().unwrap()).map(|url| url.to_string());
             assert_eq!(found.as_deref(), expected, "{url}");
         }
     }

@@ -1,26 +1,29 @@
-//! A connection that shows awc how an HTTP/1.1 response really ends, and lets it read an early response.
+//! A connection that reports to awc how an HTTP/1.1 response really ends, and with which awc can read an early
+//! response.
+//!
 //!
 //! awc 3.11 over actix-http 3.20 hides two errors, so that a failure looks like a success (actix-web
 //! [#2287](https://github.com/actix/actix-web/issues/2287), [#2109](https://github.com/actix/actix-web/issues/2109)):
 //!
-//! - When the connection closes in the middle of a chunked or counted body, awc ends the body as if it were whole. Here
-//!   such a close is an error, because those bodies never end with the connection.
-//! - awc truncates a body that is longer than its `Content-Length`. Here a response with more bytes after it is an
-//!   error, if those bytes have arrived when its end is read: either the length or the body is wrong, and nothing shows
-//!   which.
+//! - When the connection closes in the middle of a body with chunks or with a `Content-Length`, awc ends the body as if
+//!   it were complete. This stream reports an error, because such bodies never end with the connection.
+//! - awc truncates a body that is longer than its `Content-Length`. This stream reports an error if more bytes have
+//!   arrived when the end of the body is read, because either the length or the body is wrong.
 //!
-//! And it gives up in two cases:
 //!
-//! - A server that refuses a large request may answer before all of it was sent, and then close, or read no more of it.
-//!   awc reports the failed write, or waits forever, although the refusal can be read. Here bytes that can no longer be
-//!   written are discarded, and the read decides.
-//! - Interim responses of class 1xx may come before a response. awc takes the first of them for the answer, and would
-//!   read the real answer as that of the connection's next request. Here interim responses are skipped.
+//! And awc fails in two cases in which a response can be read:
+//!
+//! - A server that refuses a large request may answer before it has received the whole request, and then close the
+//!   connection or read no more. awc reports the failed write, or waits forever. This stream discards bytes that can no
+//!   longer be written, and reads the response.
+//! - Interim responses of class 1xx may precede a response. awc would treat the first of them as the answer, and the
+//!   real answer as that to the next request of the connection. This stream skips interim responses.
 //!
 //! Parts of a head that awc cannot read are [rewritten](super::response_head).
 //!
-//! This relies on how awc works: one request at a time, written completely before its response is read. TLS is below
-//! this stream, so all of this also holds over TLS.
+//!
+//! This relies on awc's order of work: one request at a time, written completely before its response is read. TLS is
+//! below this stream, so all of this is also true over TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -29,10 +32,10 @@ use std::task::{Context, Poll, ready};
 use actix_rt::net::{ActixStream, Ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::response_head::{End, Surplus, end_of_head, is_http, pass_over_interim, rewritten};
+use super::response_head::{End, Surplus, end_of_head, is_http, rewritten, skip_interim};
 use super::wire::Wire;
 
-/// Longest response head that is waited for, in bytes. A longer one is passed on unchanged, for awc to judge.
+/// Longest head of a response that is rewritten, in bytes. A longer head is passed on unchanged, and awc decides.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most bytes of a head that are read at once.
 const HEAD_PIECE: usize = 4096;
@@ -42,8 +45,8 @@ const HEAD_PIECE: usize = 4096;
 pub(super) struct HonestStream {
     wire: Wire,
     state: State,
-    /// True once the server takes no more bytes.
-    is_deaf: bool,
+    /// True once the server accepts no more bytes.
+    is_write_closed: bool,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl HonestStream {
     /// Wraps a connection on which nothing was sent yet.
     #[must_use]
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, state: State::Head(Vec::new()), is_deaf: false }
+        Self { wire, state: State::Head(Vec::new()), is_write_closed: false }
     }
 }
 
@@ -74,7 +77,7 @@ impl AsyncRead for HonestStream {
         loop {
             match &mut this.state {
                 State::Head(head) => {
-                    pass_over_interim(head);
+                    skip_interim(head);
                     if end_of_head(head).is_some() || head.len() > MAX_HEAD_BYTES || !is_http(head) {
                         let (bytes, end) = rewritten(std::mem::take(head))?;
                         this.state = State::HandingOut { bytes, at: 0, end };
@@ -118,32 +121,32 @@ impl AsyncWrite for HonestStream {
         let this = &mut *self;
         // A request begins: the next bytes that are read are the head of its response.
         if matches!(this.state, State::Body { .. }) {
-            if this.is_deaf {
-                // The earlier request was not sent to its end, so the server could not parse another one.
+            if this.is_write_closed {
+                // The earlier request was not sent to its end, so the server could not read another request.
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
             this.state = State::Head(Vec::new());
         }
-        if this.is_deaf {
+        if this.is_write_closed {
             return Poll::Ready(Ok(buf.len()));
         }
         match Pin::new(&mut this.wire).poll_write(cx, buf) {
             Poll::Ready(Err(err)) if is_closed(&err) => {}
             Poll::Ready(written) => return Poll::Ready(written),
             Poll::Pending => {
-                // The server takes no bytes at present. Check whether it has answered already.
+                // The server accepts no bytes at present, so this checks whether it has already answered.
                 let State::Head(head) = &mut this.state else { return Poll::Pending };
                 match read_piece(&mut this.wire, head, cx) {
                     Poll::Pending => return Poll::Pending,
-                    // If this failed, the next read fails in the same way and reports it.
-                    Poll::Ready(_) => pass_over_interim(head),
+                    // An error is ignored, because the next read has the same error and reports it.
+                    Poll::Ready(_) => skip_interim(head),
                 }
                 if head.is_empty() {
                     return Pin::new(&mut this.wire).poll_write(cx, buf);
                 }
             }
         }
-        this.is_deaf = true;
+        this.is_write_closed = true;
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -169,7 +172,7 @@ impl ActixStream for HonestStream {
     }
 }
 
-/// Reads the bytes of a head that have arrived. Returns how many they are.
+/// Reads the bytes of a head that have arrived. Returns their number.
 fn read_piece(wire: &mut Wire, head: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut piece = [0; HEAD_PIECE];
     let mut piece = ReadBuf::new(&mut piece);

@@ -1,5 +1,5 @@
-//! A TCP connection with a limit on the bytes that it may receive, whatever they are: heads, interim responses, chunk
-//! framing, compressed data that unpacks to nothing, or padding of HTTP/2.
+//! A TCP connection with a limit on all bytes that it may receive: also heads, interim responses, the framing of
+//! chunks, compressed data without content, and padding of HTTP/2.
 
 use std::io;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ pub(super) struct Metered {
     left: u64,
 }
 
-/// More bytes arrived over a connection than it may receive.
+/// The error of a connection over which more bytes arrived than it may receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more bytes than the connection may receive")]
 pub struct Flood;

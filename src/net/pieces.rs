@@ -1,7 +1,7 @@
-//! Bodies that are whole in memory, and are given to the connection piece by piece.
+//! Bodies that are completely in memory, and are passed to the connection piece by piece.
 //!
-//! The HTTP/1 server copies each piece into the connection's buffer, and polls for the next one when the buffer is
-//! nearly written. So a client that does not read holds only one piece of its own; all clients share the rest. The
+//! The HTTP/1 server copies each piece into the connection's buffer, and polls for the next piece when the buffer is
+//! nearly written. So a client that does not read causes a copy of only one piece; all clients share the rest. The
 //! pieces of an upload also show its progress.
 
 use std::convert::Infallible;
@@ -14,8 +14,7 @@ use bytes::Bytes;
 /// Most bytes of a piece.
 pub const PIECE: usize = 16 * 1024;
 
-/// A body of known length. It does not offer its bytes as a whole, because the HTTP server would take them as one
-/// piece.
+/// A body of known length. It offers its bytes only in pieces, because the HTTP server would copy a whole body at once.
 #[derive(Debug)]
 pub struct Pieces {
     rest: Bytes,

@@ -1,5 +1,5 @@
-//! The hosts that a connection may reach. A name is resolved once and every address is checked. The connection goes to
-//! one of the checked addresses, so a second answer of a name server cannot lead it elsewhere.
+//! The hosts that a connection may reach. A name is resolved once, and every address is checked. The connection goes to
+//! one of the checked addresses, so a later answer of a name server cannot lead it to another host.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use crate::audio::Gate;
 
 /// Finds the addresses of a host.
 pub trait Resolve: Send + Sync {
-    /// Returns the addresses in the order in which they are to be tried.
+    /// Returns the addresses in the order in which the client tries them.
     fn resolve(&self, host: String, port: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 }
 
@@ -24,7 +24,7 @@ pub struct System;
 
 impl Resolve for System {
     fn resolve(&self, host: String, port: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        // The system's look-up blocks, for seconds if a name server is slow.
+        // The system's look-up blocks the thread, for seconds if a name server is slow.
         let found = actix_rt::task::spawn_blocking(move || {
             (host.as_str(), port).to_socket_addrs().map(Iterator::collect)
         });
@@ -36,12 +36,12 @@ impl Resolve for System {
 #[derive(Clone)]
 pub enum Reach {
     /// Every host, because the operator has chosen the URLs.
-    Anybody,
+    AnyHost,
     /// Only hosts that the gate allows, because submitters choose the URLs.
     Through {
         /// The gate.
         gate: Arc<Gate>,
-        /// Finds the addresses of a host.
+        /// The resolver, which finds the addresses of a host.
         resolver: Arc<dyn Resolve>,
         /// The most bytes that one connection may receive.
         most_bytes: u64,
@@ -51,13 +51,13 @@ pub enum Reach {
 impl fmt::Debug for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Anybody => "Anybody",
+            Self::AnyHost => "AnyHost",
             Self::Through { .. } => "Through(..)",
         })
     }
 }
 
-/// A host has an address that the gate does not allow.
+/// The error of a host that has an address which the gate does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an address that is not allowed")]
 pub struct Forbidden;
@@ -65,9 +65,9 @@ pub struct Forbidden;
 /// Returns the addresses of a host, if the gate allows all of them.
 ///
 /// # Errors
-/// An [`io::Error`] around [`Forbidden`] if one of them is not allowed: a name with both allowed and forbidden
-/// addresses is suspicious. Otherwise the error of the look-up.
-pub(super) async fn judged(
+/// An [`io::Error`] around [`Forbidden`] if one of the addresses is not allowed, even if others are: a name with both
+/// kinds of addresses is suspicious. Otherwise the error of the look-up.
+pub(super) async fn allowed_addresses(
     gate: &Gate,
     resolver: &dyn Resolve,
     host: &str,

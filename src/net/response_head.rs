@@ -1,9 +1,10 @@
 //! Rewrites the head of an HTTP/1 response so that awc reads it as the protocol defines it.
 //!
-//! awc 3.11 over actix-http 3.20 refuses heads that RFC 9112 lets a client accept: two equal `Content-Length` fields,
-//! folded lines, a transfer coding beside `chunked`. It reads a body that ends with its connection as empty, and waits
-//! for a body after a 204 that states a length. The rewritten head states each of these in the one form that awc
-//! understands.
+//!
+//! awc 3.11 over actix-http 3.20 refuses heads that RFC 9112 allows a client to accept: two equal `Content-Length`
+//! fields, folded lines, a transfer coding in addition to `chunked`. It treats a body that ends with its connection as
+//! empty, and waits for a body after a 204 that states a length. The rewritten head states each of these in the only
+//! form that awc reads correctly.
 
 use std::io;
 
@@ -15,15 +16,15 @@ const MAX_FIELDS: usize = 128;
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// Only the connection's end marks the body's end.
+    /// The body ends with the connection.
     Close,
     /// The body ends after this many more bytes.
     Length(u64),
-    /// The body marks its own end, or there is no body.
-    Itself,
+    /// The body contains a mark of its end, or there is no body.
+    SelfDelimited,
 }
 
-/// A head contradicts itself, or states a coding that was not requested.
+/// The error of a head that contradicts itself, or states a coding that was not requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
     /// Two lengths that differ.
@@ -43,7 +44,7 @@ impl From<BadHead> for io::Error {
     }
 }
 
-/// A response is longer than its `Content-Length`.
+/// The error of a response that is longer than its `Content-Length`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more bytes than the Content-Length states")]
 pub struct Surplus;
@@ -54,9 +55,9 @@ impl From<Surplus> for io::Error {
     }
 }
 
-/// Removes the heads of interim responses, which only announce another one (RFC 9110, section 15.2). A switch of
+/// Removes the heads of interim responses, which another response follows (RFC 9110, section 15.2). A switch of
 /// protocols is not an interim response.
-pub(super) fn pass_over_interim(head: &mut Vec<u8>) {
+pub(super) fn skip_interim(head: &mut Vec<u8>) {
     let is_interim = |head: &[u8]| {
         let code = head.get(9..12).unwrap_or_default();
         let is_status = head.get(12).is_some_and(|next| matches!(next, b' ' | b'\r' | b'\n'));
@@ -69,13 +70,14 @@ pub(super) fn pass_over_interim(head: &mut Vec<u8>) {
     }
 }
 
-/// Returns true if these bytes may be the beginning of a response's head. Other bytes are passed on, for awc to refuse.
+/// Returns true if these bytes may be the beginning of a response's head. Other bytes are passed on, and awc refuses
+/// them.
 pub(super) fn is_http(head: &[u8]) -> bool {
     head.iter().zip(b"HTTP/").all(|(byte, letter)| byte == letter)
 }
 
-/// Returns where the head that begins with these bytes ends: after the first empty line. Lines may end without a
-/// carriage return (RFC 9112, section 2.2).
+/// Returns the length of the head that begins with these bytes. It ends with the first empty line. Lines may end
+/// without a carriage return (RFC 9112, section 2.2).
 pub(super) fn end_of_head(head: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\n', head).find_map(|at| {
         let rest = head.get(at + 1..)?;
@@ -84,8 +86,8 @@ pub(super) fn end_of_head(head: &[u8]) -> Option<usize> {
     })
 }
 
-/// Rewrites a head and keeps the bytes that arrived after it. Returns all of it, and how the body ends. A head that
-/// cannot be parsed stays unchanged, for awc to refuse.
+/// Rewrites a head, and keeps the bytes that arrived after it. Returns the rewritten bytes, and how the body ends. A
+/// head that cannot be parsed stays unchanged, and awc refuses it.
 ///
 /// # Errors
 /// [`BadHead`], or [`Surplus`] if more of the body arrived with the head than the head states.
@@ -96,10 +98,10 @@ pub(super) fn rewritten(bytes: Vec<u8>) -> io::Result<(Vec<u8>, End)> {
     parser.allow_spaces_after_header_name_in_responses(true);
     parser.allow_obsolete_multiline_headers_in_responses(true);
     let Ok(Status::Complete(head)) = parser.parse_response(&mut response, &bytes) else {
-        return Ok((bytes, End::Itself));
+        return Ok((bytes, End::SelfDelimited));
     };
     let (Some(version), Some(code)) = (response.version, response.code) else {
-        return Ok((bytes, End::Itself));
+        return Ok((bytes, End::SelfDelimited));
     };
     let body = bytes.get(head..).unwrap_or_default();
     let framing = Framing::of(code, version, response.headers)?;
@@ -153,14 +155,14 @@ impl Framing {
         let is_bodiless = matches!(code, 100..=199 | 204 | 304);
         if is_bodiless {
             let fields = if version == 0 { vec![close()] } else { Vec::new() };
-            return Ok(Self { end: End::Itself, minor_version: 1, fields });
+            return Ok(Self { end: End::SelfDelimited, minor_version: 1, fields });
         }
         if let Some((last, others)) = codings.split_last() {
             let is_chunked = last == "chunked";
             let compression = if is_chunked { others } else { codings.as_slice() };
             let mut fields = match compression {
                 [] => Vec::new(),
-                // The chunks' contents are compressed. To the caller this is the same as compressed content.
+                // The content of the chunks is compressed. For the caller this is the same as compressed content.
                 [coding] => vec![("content-encoding", compression_named(coding)?.to_owned())],
                 _ => return Err(BadHead::Coding),
             };
@@ -168,11 +170,11 @@ impl Framing {
                 return Ok(Self { end: End::Close, minor_version: 0, fields });
             }
             fields.push(("transfer-encoding", "chunked".to_owned()));
-            // HTTP/1.0 does not define chunks, so what follows them is unreliable.
+            // HTTP/1.0 does not define chunks, so the bytes after them are unreliable.
             if version == 0 {
                 fields.push(close());
             }
-            return Ok(Self { end: End::Itself, minor_version: 1, fields });
+            return Ok(Self { end: End::SelfDelimited, minor_version: 1, fields });
         }
         let mut lengths = members(fields, "content-length");
         let Some(length) = lengths.next() else {
@@ -193,7 +195,7 @@ impl Framing {
     }
 }
 
-/// Returns the members of a field that is a list, in all the lines that have this name.
+/// Returns the members of a field that is a list, from all lines with this name.
 fn members<'a>(fields: &'a [Header<'_>], name: &'static str) -> impl Iterator<Item = String> + 'a {
     let named = fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
     named.flat_map(|field| {
@@ -225,7 +227,7 @@ mod tests {
             "HTTP/1.1 102 P\r\nA: b\r\n\r\nHTTP/1.1 103 H\r\n\r\n",
         ] {
             let mut head = format!("{before}{finale}").into_bytes();
-            pass_over_interim(&mut head);
+            skip_interim(&mut head);
             assert_eq!(head, finale.as_bytes(), "{before:?}");
         }
         for whole in [
@@ -236,12 +238,12 @@ mod tests {
             "garbage",
         ] {
             let mut head = whole.as_bytes().to_vec();
-            pass_over_interim(&mut head);
+            skip_interim(&mut head);
             assert_eq!(head, whole.as_bytes());
         }
     }
 
-    /// Returns what awc is given for a head with these fields, and how its body ends, or the text of the error.
+    /// Returns the bytes that awc gets for a head with these fields, and how the body ends, or the text of the error.
     fn read(start: &str, fields: &str, body: &str) -> Result<(String, End), String> {
         let bytes = format!("{start}\r\n{fields}\r\n{body}").into_bytes();
         let (bytes, end) = rewritten(bytes).map_err(|err| err.to_string())?;
@@ -263,10 +265,10 @@ mod tests {
             ("Content-Length: \r\n", "", Err("a length that is not a number")),
             ("Content-Length: 3\r\ncontent-length: 4\r\n", "", Err("two lengths that differ")),
             ("Content-Length: 3, 4\r\n", "", Err("two lengths that differ")),
-            ("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "", Ok(End::Itself)),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "", Ok(End::SelfDelimited)),
             ("Transfer-Encoding: identity\r\nContent-Length: 3\r\n", "", Ok(End::Length(3))),
             ("Transfer-Encoding: gzip\r\n", "", Ok(End::Close)),
-            ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", "", Ok(End::Itself)),
+            ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", "", Ok(End::SelfDelimited)),
             ("Transfer-Encoding: secret, chunked\r\n", "", Err("a transfer coding that was not requested")),
             ("Transfer-Encoding: chunked, gzip\r\n", "", Err("a transfer coding that was not requested")),
         ] {
@@ -274,7 +276,7 @@ mod tests {
             assert_eq!(end, expected.map_err(str::to_owned), "{fields:?}");
         }
         for whole in ["HTTP/1.1 200 OK\r\nContent-", "garbage\r\n\r\n", "HTTP/1.1 200 OK\r\n: x\r\n\r\n"] {
-            let untouched = (whole.as_bytes().to_vec(), End::Itself);
+            let untouched = (whole.as_bytes().to_vec(), End::SelfDelimited);
             assert_eq!(rewritten(whole.into()).unwrap(), untouched, "{whole:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Tests how responses are read as real servers send them, over sockets, with and without TLS.
+//! Tests the reading of responses as real servers send them, over sockets, with and without TLS.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,13 +14,13 @@ use super::client::HttpClient;
 /// How a server closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaves {
-    /// It sends TLS's close notification.
+    /// The server sends TLS's close notification.
     Politely,
-    /// It closes TCP alone.
+    /// The server closes only the TCP connection.
     Abruptly,
 }
 
-/// A server that answers the requests of each connection in turn with these bytes, and then closes it.
+/// A server that answers the requests of each connection in turn with these bytes, and then closes the connection.
 struct Server {
     port: u16,
     trust: Arc<ClientConfig>,

@@ -1,4 +1,4 @@
-//! The transport of a connection: plain, or TLS. The layer above sees HTTP/1.1 in both cases.
+//! The transport of a connection: with or without TLS. The layer above uses HTTP/1.1 in both cases.
 
 use std::io;
 use std::pin::Pin;
@@ -13,9 +13,9 @@ use super::metered::Metered;
 /// A connection, with or without TLS.
 #[derive(Debug)]
 pub(super) enum Wire {
-    /// Without encryption.
+    /// The connection is not encrypted.
     Plain(Metered),
-    /// Over TLS. Boxed, because it is large and streams are moved.
+    /// The connection uses TLS. The value is boxed, because it is large and connections are moved.
     Tls(Box<TlsStream<Metered>>),
 }
 

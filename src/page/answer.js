@@ -1,13 +1,13 @@
-// The text of an answer, shown as it comes. Only the last line is redrawn, and a long line only in part.
+// The text of an answer, shown while it is received. Only the last line is redrawn, and a long line only in part.
 
 import { h } from "./dom.js";
 import { Blocks, PlainLines } from "./markdown.js";
 
-/** A line longer than this is shown as raw text until it is complete. */
+/** The longest line that is formatted before it is complete. A longer line is shown as raw text until then. */
 const LONG_LINE = 2000;
-/** The browser lays out a whole paragraph again for each added piece, so a longer paragraph continues in a new block. */
+/** The longest block. A longer paragraph continues in a new block, because the browser lays out a whole block for each piece. */
 const MOST_BLOCK = 12_000;
-/** A block ends between two words, unless a word is longer than this: some languages write without spaces. */
+/** The longest word that is not divided at the end of a block. Some languages write without spaces. */
 const LONG_WORD = 200;
 
 export class AnswerText {
@@ -15,10 +15,10 @@ export class AnswerText {
   #lines;
   /** The content of the last block. */
   #line = "";
-  /** True if a part of it is shown as raw text, because it is long. */
+  /** True if a part of the last block is shown as raw text, because it is long. */
   #isRaw = false;
-  /** True if the block continues a long paragraph. */
-  #goesOn = false;
+  /** True if the last block continues a long paragraph. */
+  #isContinued = false;
 
   constructor(label) {
     this.element = h("div", { class: "answer", "aria-label": label, role: "group" });
@@ -30,7 +30,7 @@ export class AnswerText {
     this.#draw(text);
   }
 
-  /** Ends the text: nothing follows. */
+  /** Ends the text: no more text follows. */
   end() {
     this.#finish();
   }
@@ -50,11 +50,11 @@ export class AnswerText {
     });
   }
 
-  /** Lets the next text start a new block. */
-  #begin(goesOn) {
+  /** Ends the last block, so that the next text starts a new one. */
+  #begin(isContinued) {
     this.#line = "";
     this.#isRaw = false;
-    this.#goesOn = goesOn;
+    this.#isContinued = isContinued;
   }
 
   /** Adds a part of a line, in as many blocks as needed. */
@@ -83,20 +83,20 @@ export class AnswerText {
       this.#isRaw = true;
       return this.#lines.append(part);
     }
-    this.#lines.show(this.#line, this.#goesOn);
+    this.#lines.show(this.#line, this.#isContinued);
   }
 
   /** Completes the block. */
-  #close(goesOn) {
+  #close(isContinued) {
     this.#finish();
     this.#lines.next();
-    this.#begin(goesOn);
+    this.#begin(isContinued);
   }
 
-  /** Formats what was shown as raw text. */
+  /** Formats the text that was shown as raw text. */
   #finish() {
     if (!this.#isRaw) return;
-    this.#lines.show(this.#line, this.#goesOn);
+    this.#lines.show(this.#line, this.#isContinued);
     this.#isRaw = false;
   }
 }

@@ -11,10 +11,10 @@ let skew = 0;
 /** Returns the current time by the server's clock. */
 export const serverNow = () => Date.now() + skew;
 
-/** Reads from a reply's `Date` how the server's clock differs. */
+/** Reads the difference of the server's clock from the `Date` of a reply. */
 export function noteClock(date) {
   const ahead = Date.parse(date ?? "") - Date.now();
-  // The header counts whole seconds, so a difference below two is noise.
+  // The header has whole seconds, so a difference below two seconds has no meaning.
   if (!Number.isNaN(ahead)) skew = Math.abs(ahead) > 2000 ? ahead : 0;
 }
 
@@ -24,7 +24,7 @@ const lost = (error) => {
   throw error.name === "AbortError" ? error : new ConnectionLost();
 };
 
-/** Returns a response without an error status. Rejects with an `ApiError` or `ConnectionLost`, and when `signal` aborts. */
+/** Sends a request, and returns its response. Rejects with an `ApiError` or `ConnectionLost`, and when `signal` aborts. */
 export async function ask(path, { method = "GET", headers, key, signal } = {}) {
   const all = { ...authorization(key), ...headers };
   const response = await fetch(path, { method, headers: all, signal, cache: "no-store" }).catch(lost);

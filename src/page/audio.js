@@ -2,12 +2,12 @@
 
 /** Number of bars in a waveform. */
 const BARS = 240;
-/** Sample rate for drawing. A long file decoded at its own rate would fill the memory of a phone. */
+/** Sample rate for drawing. A long file, decoded at its own rate, would need more memory than a phone has. */
 const DRAWING_RATE = 8000;
 /** Sample rate of recordings: enough for speech, and the rate that models use. */
 const SPEECH_RATE = 16_000;
 const HEADER_BYTES = 44;
-/** Compressed audio above this size may last hours, and would fill any machine's memory when decoded. */
+/** The largest compressed file that is drawn. A larger one may last hours, and would need too much memory when decoded. */
 const MOST_TO_DRAW = 5_000_000;
 const UNCOMPRESSED = /wav|flac|aiff/;
 

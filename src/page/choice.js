@@ -7,11 +7,11 @@ import { bytes, clock } from "./format.js";
 import { MOST_SECONDS, Recorder } from "./recorder.js";
 import { Waveform } from "./waveform.js";
 
-/** A channel's usual limit of 20 MB, which applies to base64. */
+/** The largest file that most channels accept: their limit of 20 MB applies to base64. */
 const USUAL_MOST_BYTES = 15_000_000;
-/** In base64, this fills the largest body that a server accepts by default. */
+/** The largest file in a body that a server accepts by default, in base64. */
 const MOST_BYTES = 22_000_000;
-/** The API's sign for an address whose query it does not keep. */
+/** The end of an address in the API's replies if the API did not keep the query of the address. */
 const HIDDEN_QUERY = "?...";
 
 /** Returns true if the API keeps only a part of this address. */
@@ -27,7 +27,7 @@ export class AudioChoice {
   #recorder;
   #onChange;
 
-  /** `onChange` is called on each change, because an error about the audio no longer applies then. */
+  /** Calls `onChange` on each change, because an error about the audio does not apply any more then. */
   constructor(onChange) {
     this.#onChange = onChange;
     $("choose").addEventListener("click", () => $("file").click());
@@ -95,7 +95,7 @@ export class AudioChoice {
       const note = "This browser cannot show or play this file. You can still send it.";
       wave = { name: file.name, size: file.size, note };
     }
-    // The user may have chosen another file in between.
+    // In the meantime the user may have chosen another file.
     if (this.#file !== file) return;
     this.#wave = wave;
     this.#show();
@@ -134,13 +134,13 @@ export class AudioChoice {
     }
   }
 
-  /** Returns true if the focused element is about to disappear, or has. Then the focus moves to what replaces it. */
+  /** Returns true if the focused element disappears. The focus then moves to the element that replaces it. */
   #hasFocus() {
     const { activeElement: focused } = document;
     return focused === document.body || ["drop", "recording", "chosen"].some((id) => $(id).contains(focused));
   }
 
-  /** Returns the audio to send; nothing if it is missing, after telling the user. */
+  /** Returns the audio to send. If it is missing, shows a message to the user and returns nothing. */
   chosen() {
     if (this.#recorder) {
       this.#complain("The recording is still running. Finish it first.");
@@ -181,7 +181,7 @@ export class AudioChoice {
         },
         onEnd: () => this.#finish(),
       });
-      // While the browser asked for permission, the user may have left the form, or chosen other audio.
+      // While the browser asked for permission, the user may have closed the form, or chosen other audio.
       if ($("view-new").hidden || this.#isUsed()) return recorder.discard();
       this.#recorder = recorder;
       $("drop").hidden = true;
@@ -214,17 +214,17 @@ export class AudioChoice {
     return recorder;
   }
 
-  /** Returns true if the form holds audio that a recording must not replace. */
+  /** Returns true if the form has audio that a recording must not replace. */
   #isUsed() {
     return Boolean(this.#file || this.#recorder || !$("url-box").hidden);
   }
 
-  /** Shows what is wrong with the choice; without words, nothing is wrong. */
+  /** Shows an error about the choice. Without arguments, removes the error. */
   #complain(...words) {
     $("audio-error").replaceChildren(...words);
   }
 
-  /** Reports a change of the choice. */
+  /** Calls `onChange`, because the choice has changed. */
   #changed() {
     this.#complain();
     this.#onChange();

@@ -2,7 +2,7 @@
 
 const REQUEST_FIELDS = ["model", "prompt", "system_prompt", "max_tokens", "temperature", "reasoning"];
 
-/** Returns a name for the audio file, which the user will replace. */
+/** Returns an example of a name for the audio file, which the user replaces. */
 const fileOf = (request) => request.name ?? `audio.${request.audio?.format ?? "wav"}`;
 
 function fields(request) {
@@ -23,7 +23,7 @@ export function curl(request, origin) {
   const url = `${origin}/v1/llm/generations`;
   if (request.audio?.source === "url") {
     const body = JSON.stringify({ ...fields(request), audio_url: request.audio.url });
-    // Sent through a pipe: a long prompt is longer than an argument may be.
+    // The body is sent through a pipe, because a long prompt is longer than an argument may be.
     return `printf '%s' ${shell(body)} |\ncurl -sN ${shell(url)} ${HEADERS} -d @-`;
   }
   const media = `audio/${request.audio?.format ?? "wav"}`;

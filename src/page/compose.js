@@ -1,4 +1,4 @@
-// The form of a new task: from the audio to the submit.
+// The form of a new task, from the choice of the audio to the submit.
 
 import { toBase64 } from "./audio.js";
 import { AudioChoice } from "./choice.js";
@@ -10,20 +10,20 @@ import { keepAudio } from "./task.js";
 
 const value = (id) => $(id).value;
 
-/** Returns an address without its secret parts: it may be kept and shown. */
+/** Returns an address without the parts that may be secret, so that it can be kept and shown. */
 const withoutSecrets = (url) => url.replace(/[?#].*$/s, "").replace(/\/\/[^/]*@/, "//");
 
-/** The model inside this server, which measures sound. For all others, the audio goes to the service that runs the model. */
+/** The model that runs in the server and measures sound. For all other models, the server sends the audio to a service. */
 const EMBEDDED_MODEL = "local-inspect";
 
 export class ComposeView {
   #choice = new AudioChoice(() => this.#changed("audio"));
-  /** The part of the form that the shown error is about, if any. */
+  /** The part of the form to which the shown error refers, if any. */
   #errorPart;
   #abort;
   /** The submitted content, with its key. Submitting the same content again after an error means the same task. */
   #wanted;
-  /** Numbers of a task's request that no slider position matches. They are used until the slider moves. */
+  /** Numbers of a task's request that no position of a slider matches. They are used until the user moves the slider. */
   #exact = {};
 
   /** `actions` holds `submitted(id)` and `signIn()`. */
@@ -62,7 +62,7 @@ export class ComposeView {
     });
   }
 
-  /** Records a change in a part of the form: an error about it no longer applies. */
+  /** Handles a change in a part of the form: an error about this part does not apply any more. */
   #changed(part) {
     if (this.#errorPart === part) this.#showError();
   }
@@ -129,7 +129,7 @@ export class ComposeView {
     return value("model") || value("model-name").trim();
   }
 
-  /** Shows that the models could not be listed. */
+  /** Shows an error: the models could not be listed. */
   refuseModels(error, retry) {
     this.#showError(notice(error, { retry, signIn: this.actions.signIn }), "models");
   }

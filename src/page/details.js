@@ -7,7 +7,7 @@ import { batched, copyButton, h } from "./dom.js";
 import { notice } from "./errors.js";
 import { bytes, clock, moment, number, span } from "./format.js";
 
-/** Frames beyond this many characters are not shown, to keep the page fast. */
+/** The most characters of frames that are shown, so that the page stays fast. */
 const MOST_FRAME_TEXT = 300_000;
 
 const row = (name, value) => value !== undefined && value !== null && value !== "" &&
@@ -15,7 +15,7 @@ const row = (name, value) => value !== undefined && value !== null && value !== 
 
 const orOwn = (value) => (value === null || value === undefined ? h("span", { class: "help" }, "the model's own") : number(value));
 
-/** Returns the view of a request; `name` is its file's name, if this tab knows it. */
+/** Returns the view of a request. `name` is the name of the audio file, if this tab knows it. */
 export function request(task, name) {
   const asked = task.request;
   if (!asked) return h("p", { class: "help" }, "The server does not show this request.");
@@ -93,7 +93,7 @@ export function timeline(task) {
           h("td", {}, attempt.outcome ?? "", attempt.upstream_status ? ` (${attempt.upstream_status})` : "")))));
 }
 
-/** Returns the raw frames of a task's stream as they come; aborts with `signal`. */
+/** Shows the raw frames of a task's stream while they are received. Aborts with `signal`. */
 export function frames(task, signal) {
   const shown = h("pre", { class: "frames", dir: "ltr", tabindex: 0, "aria-label": "Frames" });
   const note = h("p", { class: "help" }, "Reading the stream.");
@@ -113,7 +113,7 @@ export function frames(task, signal) {
         draw();
       }
     } finally {
-      // The page stops reading what it does not show.
+      // The page does not read frames that it does not show.
       pieces.cancel().catch(() => {});
     }
   };
@@ -133,7 +133,7 @@ export function frames(task, signal) {
 const expired = () => h("p", { class: "help" },
   "The server no longer keeps the frames of this task. Its result is under Answer.");
 
-/** Returns code that submits the same request elsewhere. */
+/** Returns the view with code that submits the same request from a shell or a program. */
 export function code(task, name) {
   const asked = { ...task.request, name };
   if (!task.request) return h("p", { class: "help" }, "The server does not show this request.");

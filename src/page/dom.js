@@ -1,4 +1,4 @@
-// Elements, made without HTML: text from a model or a server is only ever shown as text.
+// Creates elements without HTML, so that text from a model or a server is always shown as text.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -49,7 +49,7 @@ async function toClipboard(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Without TLS there is no clipboard API; the old way works.
+    // Without TLS there is no clipboard API. The older command works.
     const area = h("textarea", { class: "sr", "aria-hidden": "true" });
     area.value = text;
     document.body.append(area);
@@ -62,7 +62,7 @@ async function toClipboard(text) {
   }
 }
 
-/** Calls `draw` once with the next frame, however often it is requested. A hidden page draws once a second. */
+/** Returns a function that requests a call of `draw` in the next frame of the screen, or within a second on a hidden page. */
 export function batched(draw) {
   let asked = false;
   return () => {

@@ -16,7 +16,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The server was not reached, or its reply was cut off. */
+/** The error of a request for which the server was not reached, or its reply was cut off. */
 export class ConnectionLost extends Error {
   constructor() {
     super("The server cannot be reached. Check that it is running and that you are online.");
@@ -25,7 +25,7 @@ export class ConnectionLost extends Error {
   }
 }
 
-/** A submit was stopped, and the server could not be asked whether there is a task. */
+/** The error of a submit that was stopped while the server did not answer, so that it is unknown whether there is a task. */
 export class TaskUnknown extends Error {
   constructor() {
     super("The server does not answer. Look under Tasks. If the task is there, stop it.");
@@ -33,7 +33,7 @@ export class TaskUnknown extends Error {
   }
 }
 
-/** The codes of errors that the page detects itself; the API does not have them. */
+/** The codes of errors that the page detects. The API does not have them. */
 const OWN = ["connection_lost", "task_unknown"];
 
 const TITLES = {
@@ -87,9 +87,9 @@ const ADVICE = {
 };
 
 /** Codes whose API message is for operators and programmers. Users see the title and the advice instead. */
-const NOT_FOR_VISITORS = ["no_available_model"];
+const NOT_FOR_USERS = ["no_available_model"];
 
-/** Returns true if a service found the audio too large. Some report this by the status, others only in the text. */
+/** Returns true if a service refused the audio because of its size. Some services report this only in the text. */
 const isTooLarge = ({ code, upstreamStatus, message }) =>
   code === "upstream_rejected" && (upstreamStatus === 413 || /too (large|long|big)/i.test(message));
 
@@ -109,7 +109,7 @@ function inWords(message) {
     .replace("check what is encoded, and send a whole recording", "choose a whole recording")
     .replace(/ \(the operator of this service can allow the \w+\)/, "")
     .replace(/ (of|behind) audio_url/, "")
-    // The title already says this.
+    // The title already has this information.
     .replace(/^audio_url cannot be used: (?=.)/s, "")
     .replace(/^(?:The upstream (?:failed|refuses this request|limits how often it may be asked|does not serve this): )+(?=.)/s, "")
     .replace(/^no reason given$/, "")
@@ -119,12 +119,12 @@ function inWords(message) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** hearken's own advice to wait: the end of an error that has no `Retry-After`. */
+/** hearken's advice to wait, at the end of the message of an error that has no `Retry-After`. */
 const PAUSE = /; try again in (\d+) seconds?$/;
-/** A longer pause is shown and not counted down: the user may know better. */
+/** The longest pause that is counted down, in seconds. For a longer pause, the message shows it, and the user decides. */
 const MOST_COUNTED = 3600;
 
-/** Returns the pause that the message of a task's error asks for, in seconds. */
+/** Returns the pause in the message of a task's error, in seconds. */
 export function pauseOf(message) {
   const seconds = Number(PAUSE.exec(message)?.[1]);
   return seconds <= MOST_COUNTED ? seconds : undefined;
@@ -133,7 +133,7 @@ export function pauseOf(message) {
 const sentencesOf = (text) => text.split(/(?<=[.!?])\s+/);
 const bareOf = (sentence) => sentence.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
 
-/** Returns advice, unless the API's message gives its own after a semicolon. A service's text may hold one by chance. */
+/** Returns advice, unless the API's message has advice after a semicolon. (A service's text may have a semicolon, too.) */
 function adviceFor(error, words) {
   if (isTooLarge(error)) return SHORTER;
   return error.code !== "upstream_rejected" && words.includes("; ") ? "" : ADVICE[error.code] ?? "";
@@ -153,10 +153,10 @@ function unrepeated(title, lines) {
  */
 export function notice(error, actions = {}) {
   const title = TITLES[error.code] ?? "The request failed";
-  // The button counts down the rest of the pause; the message would keep the original number.
+  // The button counts down the rest of the pause, and the number in the message would not change.
   const pause = actions.retry ? actions.pause ?? error.retryAfter ?? 0 : 0;
   const message = pause > 0 ? error.message.replace(PAUSE, "") : error.message;
-  const words = NOT_FOR_VISITORS.includes(error.code) ? "" : inWords(message);
+  const words = NOT_FOR_USERS.includes(error.code) ? "" : inWords(message);
   const text = unrepeated(title, [words, adviceFor(error, words)]);
   const buttons = [];
   if (error.code === "invalid_api_key" && actions.signIn) buttons.push(button("Sign in again", actions.signIn));
@@ -177,7 +177,7 @@ export function notice(error, actions = {}) {
     buttons.length > 0 && h("div", { class: "notice-actions" }, buttons));
 }
 
-/** Returns a button that counts down the pause that the server asked for. */
+/** Returns a button that counts down the pause before it can be used. */
 function retryButton(label, retry, seconds) {
   const again = button(label, retry);
   const until = Date.now() + seconds * 1000;
@@ -191,7 +191,7 @@ function retryButton(label, retry, seconds) {
   return again;
 }
 
-/** Returns the seconds of a `Retry-After`, which may be a date if a proxy sent it. */
+/** Returns the seconds of a `Retry-After`. A proxy may have sent a date. */
 export function secondsOf(retryAfter) {
   if (!retryAfter) return undefined;
   const seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : secondsUntil(Date.parse(retryAfter));

@@ -26,7 +26,7 @@ export function span(ms) {
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
 }
 
-/** Returns how long it is until a moment, in whole seconds. */
+/** Returns the time until a moment, in whole seconds. */
 export const secondsUntil = (ms) => Math.max(0, Math.ceil((ms - Date.now()) / 1000));
 
 /** Returns a moment, given in milliseconds since the epoch, as a time; with the date if it is another day. */

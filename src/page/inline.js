@@ -1,11 +1,11 @@
-// Markup within a line of Markdown: emphasis, code, links, escapes, entities. It becomes elements and texts; nothing is
-// parsed as HTML.
+// Converts the Markdown within a line to elements and texts: emphasis, code, links, escapes and entities. No text is parsed
+// as HTML.
 
 import { h } from "./dom.js";
 
-/** The only schemes of links: no script, no file, no address within this page. */
+/** The schemes that links may have. Links to scripts, files and places in this page are not allowed. */
 const PROTOCOLS = ["http:", "https:", "mailto:"];
-/** Longest text of a link, in characters. It bounds the search for a closing bracket. */
+/** Longest text of a link, in characters. It limits the search for a closing bracket. */
 const MOST_LABEL = 1000;
 
 const SPECIAL = /[\\`[<*_~&]|!\[|https?:\/\//g;
@@ -24,21 +24,21 @@ const RUN = /\*+|_+|~+/y;
 const PAIRS = /[`*_~]+/y;
 const WORD = /[\p{L}\p{N}]/u;
 
-/** A run of `*`, `_` or `~`; the marks that open or close an emphasis are removed from it. */
+/** A sequence of the same mark: `*`, `_` or `~`. The marks that open or close an emphasis are removed from it. */
 class Run {
   constructor(mark, before, after) {
     this.mark = mark[0];
     this.count = mark.length;
     this.opens = /\S/.test(after);
     this.closes = /\S/.test(before);
-    // An underscore within a word is a letter. A star is a mark there, too, because some languages have no spaces.
+    // An underscore within a word is not a mark. A star is a mark even there, because some languages have no spaces.
     if (this.mark === "_") {
       this.opens &&= !WORD.test(before);
       this.closes &&= !WORD.test(after);
     }
   }
 
-  /** Returns how many marks of both runs make an emphasis; 0 if none do. */
+  /** Returns how many marks of both sequences form an emphasis; 0 if they form none. */
   pairs(closer) {
     const most = Math.min(2, this.count, closer.count);
     return this.mark !== closer.mark || !this.opens || (this.mark === "~" && most < 2) ? 0 : most;
@@ -49,7 +49,7 @@ class Run {
   }
 }
 
-/** Returns the character of an entity; nothing if there is none, or only half of one. */
+/** Returns the character of an entity. Returns nothing if there is no such character, or only half of one. */
 function character([, decimal, hexadecimal, name]) {
   if (name) return Object.hasOwn(ENTITIES, name) ? ENTITIES[name] : undefined;
   const code = decimal ? Number(decimal) : Number.parseInt(hexadecimal, 16);
@@ -62,7 +62,7 @@ const match = (pattern, text, at) => {
   return pattern.exec(text);
 };
 
-/** Returns the address if a link may lead to it, else nothing. */
+/** Returns the address if a link may lead to it, and otherwise nothing. */
 function safe(address) {
   try {
     const url = new URL(address);
@@ -72,7 +72,7 @@ function safe(address) {
   }
 }
 
-/** Returns a link that opens in a new tab and does not tell the target where it came from. */
+/** Returns a link that opens in a new tab. The target does not get the address of this page. */
 const linked = (href, ...label) => h("a", { href, title: href, target: "_blank", rel: "noopener noreferrer nofollow" }, ...label);
 
 /** Returns the position of the bracket that closes the one at `from`. */
@@ -101,7 +101,7 @@ function link(text, at) {
   return { part: linked(href, ...(label ? inline(label, true) : [href])), end: TARGET.lastIndex };
 }
 
-/** Reads an address in the text, without the punctuation of the sentence behind it. */
+/** Reads an address in the text, without the punctuation after it. */
 function bare(text, at) {
   if (WORD.test(text[at - 1] ?? "")) return undefined;
   let address = match(BARE, text, at)?.[0] ?? "";
@@ -135,7 +135,7 @@ function special(text, at, isInLink) {
   return found(RUN, ([mark]) => new Run(mark, text[at - 1] ?? " ", text[at + mark.length] ?? " "));
 }
 
-/** Wraps the parts between two runs of the same mark in an element. */
+/** Wraps the parts between two sequences of the same mark in an element. */
 function emphasize(parts) {
   const done = [];
   for (const part of parts) {
@@ -157,7 +157,7 @@ function emphasize(parts) {
   return done.map((part) => (part instanceof Run ? String(part) : part));
 }
 
-/** Returns a line's text as elements and texts. A link contains no other link. */
+/** Converts the text of a line to elements and texts. A link contains no other link. */
 export function inline(text, isInLink = false) {
   const parts = [];
   let at = 0;
@@ -166,7 +166,7 @@ export function inline(text, isInLink = false) {
     if (next > at) parts.push(text.slice(at, next));
     if (next === text.length) break;
     const found = special(text, next, isInLink);
-    // Anything else is text; a run of the same sign stays together.
+    // Anything else is text. A sequence of the same sign stays together.
     const end = found?.end ?? next + (match(PAIRS, text, next)?.[0].length ?? 1);
     parts.push(found?.part ?? text.slice(next, end));
     at = end;

@@ -10,15 +10,15 @@ const PAGE = 20;
 const MOST = 100;
 /** Pause between two requests while tasks run, in milliseconds. */
 const REFRESH = 3000;
-/** Pause after an error, in milliseconds: a screen reader must be able to finish reading the error first. */
+/** Pause after an error, in milliseconds. In this time, a screen reader can read the whole error. */
 const REFRESH_AFTER_ERROR = 30_000;
 const RUNNING = ["pending", "processing"];
-/** A list that did not scroll for this long has come to rest, in milliseconds. */
+/** Time without scrolling after which the position of the list is saved, in milliseconds. */
 const REST = 150;
 
 const stateOf = (task) => (task.error?.code === "task_cancelled" ? "stopped" : word(task.status));
 
-/** Returns how long a task has taken so far, waiting included. */
+/** Returns how long a task has taken so far, including the time in which it waited. */
 function duration({ timeline }) {
   return timeline ? span((timeline.ended_at_ms ?? api.serverNow()) - timeline.queued_at_ms) : "";
 }
@@ -42,16 +42,16 @@ export class ListView {
   #hasMore = false;
   #stop = new AbortController();
   #asks = 0;
-  /** True while the list's last position is being restored. */
+  /** True while the saved position of the list is being restored. */
   #isReturning = false;
 
-  /** Shows the tasks of one status, or of any. The address holds the status, so that a reload and Back keep it. */
+  /** Shows the tasks of one status, or all tasks. The address has the status, so that a reload and Back keep it. */
   constructor(status, actions) {
     this.actions = actions;
     const { signal } = this.#stop;
     const known = [...$("filter").options].some(({ value }) => value === status);
     $("filter").value = known ? status : "";
-    // A click may lead away from the list.
+    // A click may open another view.
     document.addEventListener("click", ({ target }) => this.#notePlace(target.closest("a.task-row") ?? undefined),
       { signal, capture: true });
     addEventListener("scroll", () => {
@@ -129,14 +129,14 @@ export class ListView {
       if (error.status === 401) return false;
       refresh = REFRESH_AFTER_ERROR;
     }
-    // Tasks beyond the requested ones would not change.
+    // Tasks after the requested ones do not change.
     if (!document.hidden && this.#tasks.slice(0, MOST).some(({ status }) => RUNNING.includes(status))) {
       this.timer = setTimeout(() => this.#load(), refresh);
     }
     return isDrawn;
   }
 
-  /** Requests as many tasks as are shown, up to one page. Almost all older ones have ended. */
+  /** Requests as many tasks as are shown, but at most one page, because almost all older tasks have ended. */
   #load(count = this.#tasks.length) {
     const limit = Math.min(MOST, Math.max(PAGE, count));
     return this.#ask({ limit }, ({ data, has_more: hasMore }) => {
@@ -158,7 +158,7 @@ export class ListView {
   async #showOlder() {
     const before = this.#tasks.length;
     await this.#older(PAGE);
-    // The pressed button is gone: the focus moves to the first new task.
+    // The pressed button has disappeared, so the focus moves to the first new task.
     if ($("more").hidden) $("list").querySelectorAll("a.task-row")[before]?.focus();
   }
 

@@ -1,14 +1,13 @@
-// Markdown as it comes, line by line. The last line can be redrawn as it grows; earlier lines are not redrawn, so a
-// long
-// answer costs no more per piece than a short one. A parser of whole documents would parse a long transcript again for
-// each piece.
+// Shows Markdown line by line while it is received. The last line can be redrawn when it grows. Earlier lines are not
+// redrawn, so that a long answer costs no more per piece than a short one. A parser of whole documents would parse a long
+// transcript again for each piece.
 //
-// Every line break counts, as models mean it. No text is ever parsed as HTML.
+// Every line break is kept, because models mean line breaks so. No text is parsed as HTML.
 
 import { h } from "./dom.js";
 import { inline } from "./inline.js";
 
-/** Lists and quotes nested deeper than this are shown as text. */
+/** The deepest nesting of lists and quotes. Deeper ones are shown as text. */
 const MOST_DEPTH = 8;
 
 const FENCE = /^([ \t]*)(`{3,}|~{3,})([^`]*)$/;
@@ -28,21 +27,21 @@ const indentOf = (line) => widthOf(/^[ \t]*/.exec(line)[0]);
 /** Returns the line with its indentation reduced by this width. */
 const outdented = (line, width) => line.replace(/^[ \t]*/, (blank) => " ".repeat(Math.max(0, widthOf(blank) - width)));
 
-/** Returns the cells of a table's row. A divider behind a backslash does not count. */
+/** Returns the cells of a table's row. A divider after a backslash does not count. */
 const cellsOf = (line) => line.trim().replace(/^\|/, "").replace(/(^|[^\\])\|$/, "$1")
   .split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
 
 const alignmentOf = (cell) => (/^:-+:$/.test(cell) ? "center" : /^-+:$/.test(cell) ? "end" : "");
 
-/** The blocks of a text's lines, drawn into `element`. */
+/** Draws the lines of a text as blocks into `element`. */
 export class Blocks {
   #element;
   #depth;
   /** The blocks that the earlier lines have opened: `fence`, `list`, `quote`, `table`, or the `text` of one line. */
   #open = {};
-  /** The last line as shown: its `element`, `undo()`, and what it opens. */
+  /** The last line as it is shown: its `element`, `undo()`, and the blocks that it opens. */
   #shown;
-  /** The marks of the first heading. It is one level below the page's own, whatever level the model starts with. */
+  /** The marks of the first heading. It is shown one level below the page's heading, whatever level the model starts with. */
   #topMarks;
 
   constructor(element, depth = 0) {
@@ -50,10 +49,10 @@ export class Blocks {
     this.#depth = depth;
   }
 
-  /** Shows the last line in place of its earlier version. `goesOn`: it continues a long line. */
-  show(line, goesOn = false) {
+  /** Shows the last line instead of its earlier version. `isContinued` is true if it continues a long line. */
+  show(line, isContinued = false) {
     this.undo();
-    this.#shown = goesOn ? this.#text(line, "text long") : this.#place(line);
+    this.#shown = isContinued ? this.#text(line, "text long") : this.#place(line);
   }
 
   /** Adds raw text to the last line; it is parsed when the line is complete. */
@@ -99,7 +98,7 @@ export class Blocks {
   }
 
   #add(element, open, undo = () => element.remove()) {
-    // A block's own text sets its direction; nested blocks follow it.
+    // The text of a block determines its direction, and that of nested blocks.
     if (this.#depth === 0 && !element.dir) element.dir = "auto";
     if (this.#open.isGap) element.classList.add("apart");
     if (!element.parentNode) this.#element.append(element);
@@ -143,7 +142,7 @@ export class Blocks {
     } };
   }
 
-  /** Turns the line before into a heading, if that is a paragraph of its own. */
+  /** Turns the previous line into a heading, if that line is a separate paragraph. */
   #underlined(marks, { element, line }) {
     element.remove();
     const heading = this.#heading(marks, line.trim());
@@ -179,7 +178,7 @@ export class Blocks {
     return this.#within(quote, text, { quote }, () => element.remove());
   }
 
-  /** Turns the line before into a table. */
+  /** Turns the previous line into a table. */
   #table(line) {
     const head = this.#open.text;
     if (!head?.line.includes("|") || !DELIMITERS.test(line)) return undefined;
@@ -209,7 +208,7 @@ export class Blocks {
   }
 }
 
-/** The same interface for text that is shown as it was sent. */
+/** Draws text as it was sent. It has the same interface as the class for Markdown. */
 export class PlainLines {
   #element;
   #shown;

@@ -1,4 +1,4 @@
-// The page: the signed-in key, and the current view. The part of the address behind # names the view.
+// The page: the signed-in key, and the current view. The part of the address after # names the view.
 
 import * as api from "./api.js";
 import { ComposeView } from "./compose.js";
@@ -11,7 +11,7 @@ import { setUp as setUpTheme } from "./theme.js";
 const VIEWS = ["sign-in", "new", "tasks", "task"];
 
 let open;
-/** The key that this page belongs to, with everything in its forms. */
+/** The key of this page. All content of its forms belongs to the user of this key. */
 let owner = session.key();
 
 const compose = new ComposeView({ submitted: (id) => (location.hash = `#task=${id}`), signIn: leave });
@@ -28,16 +28,16 @@ function show(view) {
 
 /** Shows the view that the address names. */
 function route() {
-  // The list restores its own position; elsewhere the browser does.
+  // The list restores its position itself. In other views the browser does this.
   history.scrollRestoration = /^#tasks(=|$)/.test(location.hash) ? "manual" : "auto";
   open?.close();
   open = undefined;
   if (!session.key()) {
     show("sign-in");
-    const farewell = session.takeFarewell();
-    if (farewell) {
-      $("sign-in").before(h("p", { class: "notice" }, farewell));
-      announce(farewell);
+    const message = session.takeMessage();
+    if (message) {
+      $("sign-in").before(h("p", { class: "notice" }, message));
+      announce(message);
     }
     $("key").focus();
     return;
@@ -82,20 +82,20 @@ async function repeat(task) {
   compose.submit();
 }
 
-/** Signs out, or drops a key that is no longer valid. */
+/** Signs out, also if the key is no longer valid. */
 function leave() {
-  // What the view saves when it closes is deleted with the rest.
+  // The view saves some values when it closes. They are deleted, too.
   open?.close();
   open = undefined;
   session.forget();
-  // A new page: the next user finds nothing of this one in memory.
+  // A reload removes all data of this user from the page's memory.
   location.replace("/");
 }
 
 function signOut() {
   const isRunning = open?.isRunning;
   leave();
-  if (isRunning) session.keepFarewell("Signed out. Your task is still running. Sign in again to find it under Tasks.");
+  if (isRunning) session.keepMessage("Signed out. Your task is still running. Sign in again to find it under Tasks.");
 }
 
 async function enter(event) {
@@ -107,7 +107,7 @@ async function enter(event) {
     $("key").focus();
   };
   if (!key) return refuse("Enter an API key.");
-  // A header cannot carry other characters.
+  // A header cannot have other characters.
   if (!/^[\x21-\x7e]+$/.test(key)) return refuse("This is not an API key: it has characters that no key has. Copy it again.");
   try {
     const models = await api.models(key);
@@ -129,12 +129,12 @@ async function enter(event) {
 setUpTheme($("theme"), () => open?.wave?.draw());
 $("sign-in").addEventListener("submit", enter);
 $("sign-out").addEventListener("click", signOut);
-// An error about a key does not apply to the next one.
+// An error about a key does not apply to another key.
 $("key").addEventListener("input", () => {
   $("sign-in-error").textContent = "";
   $("key").removeAttribute("aria-invalid");
 });
-// The address must keep its task; a plain link to #main would remove it.
+// A plain link to #main would remove the name of the view from the address.
 $("skip").addEventListener("click", (event) => {
   event.preventDefault();
   $("main").focus();
@@ -144,7 +144,7 @@ addEventListener("hashchange", () => {
   // Moving the focus tells screen readers that the view has changed.
   if (session.key()) document.querySelector("main > section:not([hidden]) h1")?.focus();
 });
-// Back may restore this page from the browser's cache: its connections are closed, and its key may be gone.
+// Back may restore this page from the browser's cache. Its connections are then closed, and its key may be deleted.
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   if (session.key() === owner) route();

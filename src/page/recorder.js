@@ -1,11 +1,11 @@
-// A recording from the microphone, with its level while it runs.
+// Records from the microphone, and reports the level.
 
 import { toWav } from "./audio.js";
 
-/** Longest recording: as WAV it just fits into a submit. */
+/** Longest recording. As WAV, a longer one would not fit into a submit. */
 export const MOST_SECONDS = 450;
 
-/** Returns why there is no recording, for the user. */
+/** Returns a message for the user about a failed recording. */
 function reason(error) {
   switch (error?.name) {
     case "NotAllowedError":
@@ -73,7 +73,7 @@ export class Recorder {
       const level = power > 0 ? Math.max(0, 1 + (10 * Math.log10(power)) / 60) : 0;
       onLevel(level, (performance.now() - began) / 1000);
     };
-    // A timer, not animation frames: a hidden page must also notice the end of the time.
+    // A timer is used and not animation frames, because a hidden page must also notice the end of the time.
     this.timer = setInterval(look, 66);
   }
 

@@ -1,6 +1,5 @@
-// A task while it runs: followed by its stream or, without one, by requests, from where this tab had stopped reading.
-// It
-// does not know the page's elements; it reports each change to its view.
+// Follows a task while it runs: by its stream or, without one, by requests. Reading continues where this tab had stopped.
+// This module does not use the page's elements. It reports each change to its view.
 
 import * as api from "./api.js";
 import { ConnectionLost, pauseOf } from "./errors.js";
@@ -13,15 +12,15 @@ const LOOKS = [400, 1000, 2000, 4000];
 const LONG_WAIT = 30;
 /** How long a server keeps the chunks after the end by default, in milliseconds. */
 const USUALLY_KEPT = 15 * 60_000;
-/** A stop without a reply for this long is sent again, on another connection, in milliseconds. */
+/** Time without a reply after which a stop is sent again, on another connection, in milliseconds. */
 const STOP_PATIENCE = 5000;
 /** Pause between two attempts to stop, in milliseconds. */
 const STOP_PAUSE = 2000;
 
-/** Returns true for errors that say nothing about the task: the server, or the connection to it, has failed for now. */
+/** Returns true for temporary errors of the server or of the connection, which say nothing about the task. */
 const isAway = (error) => error instanceof ConnectionLost || error.status >= 500 || error.status === 429;
 
-/** Returns how many seconds are left of the pause that a task's error asks for. It began when the task ended. */
+/** Returns how many seconds are left of the pause in the message of a task's error. The pause began when the task ended. */
 function pauseLeft(task) {
   const passed = api.serverNow() - (task.timeline?.ended_at_ms ?? api.serverNow());
   return Math.max(0, (pauseOf(task.error.message) ?? 0) - passed / 1000);
@@ -33,7 +32,7 @@ export class Run {
   task;
   text = "";
   reasoning = "";
-  /** The number of the next chunk, which is the number of chunks read. */
+  /** The number of the next chunk. It is also the number of chunks that were read. */
   next = 0;
   usage;
   finishReason;
@@ -46,15 +45,15 @@ export class Run {
   /** The chunk at which reading resumed after a lost connection or a reload. */
   resumedFrom;
   isStopping = false;
-  /** Why the task could not be stopped. */
+  /** The reason why the task could not be stopped. */
   stopError;
-  /** True if the text is from the task's result, which already holds the rest of the stream. */
+  /** True if the text is from the task's result, which contains the text of the whole stream. */
   #isWhole = false;
   #stop = new AbortController();
   /** Aborts an attempt to stop, or the pause after it, because the next attempt may succeed now. */
   #stopAgain;
 
-  /** `onChange(kind)` is called on each change; kinds are `state`, `text` and `task`. */
+  /** Calls `onChange(kind)` on each change. The kinds are `state`, `text` and `task`. */
   constructor(id, onChange) {
     this.id = id;
     this.onChange = onChange;
@@ -64,7 +63,7 @@ export class Run {
     return ["done", "failed", "stopped"].includes(this.state);
   }
 
-  /** True if nothing more is read. */
+  /** True if the reading has ended. */
   get isRead() {
     return this.isOver || this.state === "unknown";
   }
@@ -90,7 +89,7 @@ export class Run {
     }
   }
 
-  /** Stops reading. The task goes on, and this tab may read it again. A requested stop of the task is still sent. */
+  /** Stops reading. The task continues, and this tab may read it again. A requested stop of the task is still sent. */
   close() {
     this.keep();
     this.onChange = () => {};
@@ -125,10 +124,10 @@ export class Run {
       const { signal } = this.#stopAgain;
       try {
         const task = await api.cancel(this.id, AbortSignal.any([signal, AbortSignal.timeout(STOP_PATIENCE)]));
-        // The stream reports the same end; a second report changes nothing.
+        // The stream reports the same end. A second report changes nothing.
         return this.#ended({ ...this.task, ...task });
       } catch (error) {
-        // A server that answers 500 is not asked forever.
+        // The stop is not repeated forever if the server answers 500.
         if (!signal.aborted && (error.status === 500 || !isAway(error))) throw error;
         await wait(STOP_PAUSE, signal);
       }
@@ -162,7 +161,7 @@ export class Run {
         },
       });
     } catch (error) {
-      // If the chunks are gone, or were never kept, the task itself has the answer.
+      // If the chunks are not stored, the task itself has the answer.
       if (!["stream_expired", "stream_not_enabled"].includes(error.code)) throw error;
     }
   }
@@ -254,7 +253,7 @@ export class Run {
     }
   }
 
-  /** Repeats a request until it is answered: a server that fails for now says nothing about a task. */
+  /** Repeats a request until it is answered, because a temporary error says nothing about the task. */
   async #patiently(ask) {
     for (let failures = 1; ; failures += 1) {
       try {

@@ -1,4 +1,4 @@
-// What this tab keeps across a reload: the key, the theme, and how far it had read. Nothing else on the page is kept.
+// The data that this tab keeps across a reload: the key, the theme, and the reading positions. No other data is kept.
 
 const storage = sessionStorage;
 const MOST_WAVES = 10;
@@ -8,7 +8,7 @@ function put(name, value) {
   try {
     storage.setItem(name, value);
   } catch {
-    // The storage is full: after a reload the stream is read from its start, and no waveform is drawn.
+    // If the storage is full, a reload reads the stream from its start, and draws no waveform.
   }
 }
 
@@ -32,13 +32,13 @@ export function forget() {
   keepTheme(kept);
 }
 
-/** Saves a message for the page that replaces this one. */
-export const keepFarewell = (text) => put("farewell", text);
+/** Saves a message that the page shows after a reload. */
+export const keepMessage = (text) => put("message", text);
 
-/** Returns that message, once. */
-export function takeFarewell() {
-  const text = storage.getItem("farewell");
-  storage.removeItem("farewell");
+/** Returns the saved message, and deletes it. */
+export function takeMessage() {
+  const text = storage.getItem("message");
+  storage.removeItem("message");
   return text;
 }
 
@@ -59,7 +59,7 @@ export function keepReading(id, reading) {
   }
 }
 
-/** Returns what was saved of this task, once. */
+/** Returns the saved data of this task, and deletes it. */
 export function takeReading(id) {
   const reading = parsed("reading");
   storage.removeItem("reading");

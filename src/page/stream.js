@@ -1,4 +1,4 @@
-// Reads a task's stream to its end over any number of connections; each continues where the last one was cut.
+// Reads a task's stream to its end over any number of connections. Each continues where the previous one was cut off.
 
 import { ask, streamPath } from "./api.js";
 import { ApiError } from "./errors.js";
@@ -6,10 +6,10 @@ import { wait } from "./wait.js";
 
 /** Pauses before the next connection, in milliseconds; the last one repeats. */
 const PAUSES = [500, 1000, 2000, 4000, 8000];
-/** The server sends something every 15 s by default, so a connection that is silent for this long is dead. */
+/** The longest silence of a connection. By default the server sends at least a comment every 15 s. */
 const SILENCE = 60_000;
 
-/** Splits `text/event-stream` into events, whatever pieces it arrives in. */
+/** Splits `text/event-stream` into events. It may arrive in pieces of any size. */
 export class EventReader {
   #rest = "";
   #event = {};
@@ -95,7 +95,7 @@ async function connect({ id, next, offset, signal, onOpen }, onEvent) {
     }
   } finally {
     clearTimeout(timer);
-    // Reading stops, whatever the reason.
+    // The connection is closed in every case.
     silent.abort();
   }
 }

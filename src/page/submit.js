@@ -1,4 +1,4 @@
-// One submit, from the upload to the task, across lost connections and up to a stop.
+// Sends a submit until there is a task, also after lost connections, or until the user stops it.
 
 import { SUBMIT, authorization, cancel, noteClock } from "./api.js";
 import { ApiError, ConnectionLost, TaskUnknown, secondsOf } from "./errors.js";
@@ -6,13 +6,13 @@ import { wait } from "./wait.js";
 
 /** Pauses before a submit with a lost connection is sent again, in milliseconds. */
 const PAUSES = [500, 1500, 4000];
-/** A connection without progress for this long is dead, in milliseconds. */
+/** Time without progress after which a connection counts as lost, in milliseconds. */
 const SILENCE = 90_000;
-/** How long a stop tries to find out which task to cancel, in milliseconds. */
+/** How long a stop tries to find the task that it has to cancel, in milliseconds. */
 const STOP_PATIENCE = 10_000;
-/** The event for a complete upload comes a moment late, in milliseconds. */
+/** The delay with which browsers report a complete upload, in milliseconds. */
 const STOP_GRACE = 200;
-/** If a reply does not come within this time after the stop and the upload, its connection may be dead, in milliseconds. */
+/** Time without a reply, after the stop and the upload, after which the connection may be lost, in milliseconds. */
 const STOP_REPLY = 1500;
 
 /** Returns a unique name for a submit. `randomUUID` would need TLS or a server on this machine. */
@@ -30,7 +30,7 @@ export function freshKey() {
  */
 export async function submit(body, key, { onProgress, onAgain, signal }) {
   signal.throwIfAborted();
-  // True if there may be a task without a reply about it.
+  // True if the server may have created a task and the reply was lost.
   let mayRun = false;
   const end = new AbortController();
   let timer;
@@ -63,7 +63,7 @@ export async function submit(body, key, { onProgress, onAgain, signal }) {
       clearTimeout(late);
       if (task && !signal.aborted) return task;
       if (task && await cancel(task.id, end.signal).then(() => true, () => false)) throw signal.reason;
-      // A refused submit made no task; after a permanent refusal, earlier attempts did not make one either.
+      // A refused submit created no task. After a permanent refusal, earlier attempts have not created one, either.
       if (error instanceof ApiError && error.code && !(mightRun && error.retryable)) mayRun = false;
       const isTemporary = error instanceof ConnectionLost || error?.code === "idempotency_conflict";
       if (!signal.aborted) {
@@ -112,7 +112,7 @@ function send(body, key, { onProgress, onSent, signal }) {
       try {
         answer = JSON.parse(request.responseText);
       } catch {
-        // A reply without JSON is not hearken's.
+        // A reply without JSON is from another program, such as a proxy.
       }
       if (request.status === 200 && answer) return resolve(answer);
       const retryAfter = secondsOf(request.getResponseHeader("Retry-After"));

@@ -1,4 +1,4 @@
-// One task: its audio, its numbers, its answer while it comes, and its details.
+// The view of one task: its audio, its numbers, its answer while it is received, and its details.
 
 import { serverNow } from "./api.js";
 import { AnswerText } from "./answer.js";
@@ -11,12 +11,12 @@ import { Run } from "./run.js";
 import * as session from "./session.js";
 import { Waveform } from "./waveform.js";
 
-/** Pause between announcements of new text, a few sentences each, to a screen reader, in milliseconds. */
+/** Pause between two announcements of new text to a screen reader, in milliseconds. Each has a few sentences. */
 const SPEAK_EVERY = 4000;
 const MOST_SPOKEN = 600;
 const TICK = 200;
 
-/** Endings without an error that still lack a part of the answer. */
+/** Messages for ends without an error after which a part of the answer is missing, by finish reason. */
 const CUT_SHORT = {
   length: "The answer was cut off at its token limit. Choose Use again, and raise Most tokens under Options.",
   content_filter: "The content filter of the model's service cut off the answer.",
@@ -162,7 +162,7 @@ export class TaskView {
     }
   }
 
-  /** True if the task would go on after the user leaves now. */
+  /** True if the task would continue if the user closed the view now. */
   get isRunning() {
     return Boolean(this.#run.task) && !this.#run.isRead;
   }
@@ -179,7 +179,7 @@ export class TaskView {
     return `Connection lost, ${from ? `resuming from chunk ${from}` : "trying again"} ${seconds ? `in ${seconds} s` : "now"}.`;
   }
 
-  /** Shows the connection's state. "Nothing was lost" is shown once new text has come, and not for an answer that was cut off. */
+  /** Shows the state of the connection. "Nothing was lost" needs new text, and is not shown for an answer that was cut off. */
   #showConnection() {
     const { lost, resumedFrom, next, isRead, state } = this.#run;
     const isDone = state === "done";
@@ -199,7 +199,7 @@ export class TaskView {
     this.pill.textContent = this.#word();
     document.title = `${this.pill.textContent} - hearken`;
     const wasAtStop = document.activeElement === this.stopButton;
-    // Not `disabled`, so that the button keeps the keyboard focus.
+    // The button is not `disabled`, so that it keeps the keyboard focus.
     this.stopButton.setAttribute("aria-disabled", run.isStopping);
     this.stopButton.hidden = !run.task || run.isOver;
     this.againButton.hidden = !run.isOver || !run.task?.request;
@@ -217,7 +217,7 @@ export class TaskView {
     this.#speak(false);
   }
 
-  /** Adds new text to the shown text; only a different text replaces it. */
+  /** Adds new text to the shown text. A text that does not begin with the shown text replaces it. */
   #grow(field, element) {
     const text = this.#run[field];
     const shown = this.#shown[field];
@@ -269,12 +269,12 @@ export class TaskView {
         run.text ? " The text so far is below." : " No text had come so far.");
     }
     const again = () => this.actions.again(run.task);
-    // A failed read says nothing about the task: the page reads it again.
+    // A failed read says nothing about the task, so the page can read it again.
     if (run.task?.status !== "failed") return notice(problem, { retry: () => this.#begin(), signIn });
     const { audio } = run.task.request ?? {};
-    const isAtHand = files.has(this.id) || (audio?.source === "url" && !isHidden(audio.url));
-    // The page cannot resend audio that it no longer has: then the user adds it in the form.
-    const repeated = isAtHand ? { retry: () => this.actions.repeat(run.task) } : { retry: again, retryLabel: "Use again", pause: 0 };
+    const hasAudio = files.has(this.id) || (audio?.source === "url" && !isHidden(audio.url));
+    // If the page no longer has the audio, it cannot send it again, and the user adds it in the form.
+    const repeated = hasAudio ? { retry: () => this.actions.repeat(run.task) } : { retry: again, retryLabel: "Use again", pause: 0 };
     return notice(problem, { ...repeated, models: again, signIn });
   }
 
@@ -311,7 +311,7 @@ export class TaskView {
     const fresh = this.#run.text.slice(this.#spoken);
     const until = isOver ? fresh.length : Math.max(fresh.lastIndexOf(". "), fresh.lastIndexOf("\n")) + 1;
     if (until <= 0) return;
-    // Of a fast answer only the end is announced; the user can read the rest in the page.
+    // Only the end of a fast answer is announced. The user can read the rest on the page.
     $("spoken").textContent = fresh.slice(0, until).slice(-MOST_SPOKEN);
     this.#spoken += until;
     this.#spokenAt = now;

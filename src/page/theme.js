@@ -4,7 +4,7 @@ import * as session from "./session.js";
 
 const THEMES = ["auto", "light", "dark"];
 
-/** Makes `toggle` step through the themes; `changed` is called when the colours change. */
+/** Makes `toggle` switch to the next theme. Calls `changed` when the colours change. */
 export function setUp(toggle, changed) {
   const show = (theme) => {
     document.documentElement.dataset.theme = theme;

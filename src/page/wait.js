@@ -1,6 +1,6 @@
 // Pauses before a retry.
 
-/** Waits this many milliseconds, or until the machine is online again, or until `signal` aborts. */
+/** Waits this number of milliseconds, or until the machine is online again, or until `signal` aborts. */
 export function wait(ms, signal) {
   return new Promise((resolve) => {
     const over = () => {

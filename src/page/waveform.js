@@ -79,7 +79,7 @@ export class Waveform {
     });
   }
 
-  /** The position in seconds; a player may run slightly past the drawn end. */
+  /** The position in seconds. A player may run slightly past the drawn end. */
   get position() {
     return Math.min(this.#audio?.currentTime ?? 0, this.#wave.seconds);
   }
@@ -99,7 +99,7 @@ export class Waveform {
       canvas.height = Math.round(height * scale);
     }
     const style = getComputedStyle(canvas);
-    // Real properties: a canvas cannot resolve the page's custom properties.
+    // The colours are real properties, because a canvas cannot resolve the page's custom properties.
     const { color: played, fill: ahead } = style;
     const brush = canvas.getContext("2d");
     brush.setTransform(scale, 0, 0, scale, 0, 0);

@@ -55,7 +55,7 @@ pub(super) enum PostError {
 
 impl Collector {
     pub(super) fn new(config: TracesConfig) -> Self {
-        Self { client: HttpClient::new(CONNECT_TIMEOUT, Reach::Anybody), config }
+        Self { client: HttpClient::new(CONNECT_TIMEOUT, Reach::AnyHost), config }
     }
 
     pub(super) async fn post(&self, message: &ExportTraceServiceRequest) -> Result<Accepted, PostError> {

@@ -22,7 +22,7 @@ pub(super) fn client(connect_timeout: Duration) -> HttpClient {
     CLIENTS.with_borrow_mut(|clients| {
         clients
             .entry(connect_timeout)
-            .or_insert_with(|| HttpClient::new(connect_timeout, Reach::Anybody))
+            .or_insert_with(|| HttpClient::new(connect_timeout, Reach::AnyHost))
             .clone()
     })
 }

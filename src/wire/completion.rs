@@ -1,6 +1,6 @@
 //! OpenAI's chat completion formats: the chunk of a stream and the complete answer.
 //!
-//! The shapes follow OpenAI's API reference. `reasoning_content` is the field that DeepSeek introduced and that clients
+//! The fields follow OpenAI's API reference. `reasoning_content` is the field that DeepSeek introduced and that clients
 //! of reasoning models read.
 
 use std::fmt;
@@ -41,9 +41,9 @@ pub struct Usage {
 /// Details of the prompt's tokens, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PromptTokensDetails {
-    /// Tokens that the audio took.
+    /// Tokens of the audio.
     pub audio_tokens: u64,
-    /// Tokens that the upstream had in its cache.
+    /// Tokens of the prompt that the upstream had in its cache.
     pub cached_tokens: u64,
 }
 
@@ -54,7 +54,7 @@ pub struct CompletionTokensDetails {
     pub reasoning_tokens: u64,
 }
 
-/// The identity of an answer: the same in each chunk and in the complete answer.
+/// The fields that identify an answer. They are the same in each chunk and in the complete answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletionHead {
     /// `chatcmpl-...`
@@ -65,10 +65,10 @@ pub struct CompletionHead {
     pub model: String,
 }
 
-/// The parts of a stored answer that the end of its stream needs. The chunks contain the rest.
+/// The parts of a stored answer that are needed for the end of its stream. Its chunks contain the other parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletionEnd {
-    /// What identifies the answer.
+    /// The fields that identify the answer.
     pub head: CompletionHead,
     /// Why the model stopped.
     pub reason: FinishReason,
@@ -262,7 +262,7 @@ struct Message<'a> {
     refusal: Option<Pieces<'a>>,
 }
 
-/// A text in pieces. It is written piece by piece, without a copy of the whole.
+/// A text in pieces. It is written piece by piece, so that the whole text is not copied.
 #[derive(Debug, Default)]
 pub struct Pieces<'a>(Vec<&'a str>);
 

@@ -9,7 +9,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::schema::{described, words};
 use crate::error::{ErrorCode, Failure};
 
-/// `{"error": {...}}`, with `error` as the first key, because some clients look for exactly that start.
+/// The object `{"error": {...}}`. `error` is the first key, because some clients look for exactly this beginning.
 #[derive(Debug, Serialize)]
 pub struct ErrorBody<T> {
     /// The error itself.
@@ -48,7 +48,7 @@ impl<'a> From<&'a Failure> for TaskError<'a> {
     }
 }
 
-/// The error of an HTTP response. `param` is `null` if no field is at fault. `retryable` is present only for the
+/// The error of an HTTP response. `param` is `null` if no field caused the error. `retryable` is present only for the
 /// failure of a task, because a client must correct a refused request and not repeat it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ErrorDetails)]
@@ -62,7 +62,7 @@ pub struct HttpError<'a> {
     #[serde(rename = "type")]
     #[schema(schema_with = kinds)]
     kind: &'static str,
-    /// The field, query parameter or header at fault; null if there is none.
+    /// The field, query parameter or header that caused the error; null if there is none.
     #[schema(required)]
     param: Option<&'a str>,
     /// The HTTP status that an upstream gave as the cause.
@@ -96,7 +96,7 @@ impl<'a> HttpError<'a> {
     }
 }
 
-/// Describes the codes of the one table, with their meanings.
+/// Describes all error codes, with their meanings.
 impl PartialSchema for ErrorCode {
     fn schema() -> RefOr<Schema> {
         let meaning = |code: &ErrorCode| format!("- `{}`: {}", code.as_str(), code.meaning());
@@ -111,7 +111,7 @@ impl ToSchema for ErrorCode {
     }
 }
 
-/// Returns the words of `type`, each once.
+/// Returns the schema of all values of `type`, each once.
 fn kinds() -> Object {
     let mut kinds: Vec<_> = ErrorCode::ALL.iter().map(|code| code.kind()).collect();
     kinds.sort_unstable();

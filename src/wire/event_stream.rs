@@ -5,8 +5,8 @@
 //! delivered. A line that is not a field of the standard is returned as [`Piece::Stray`] and not dropped, because
 //! Gemini writes an error in mid-stream as bare JSON lines.
 //!
-//! hearken has its own encoder because the contract fixes the order of the fields and the place of `retry:`, and
-//! actix-web-lab's `sse` does not let us choose these.
+//! hearken has its own encoder because its API fixes the order of the fields and the place of `retry:`, and one cannot
+//! choose these in actix-web-lab's `sse`.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -14,11 +14,11 @@ use std::io::Write as _;
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memchr2;
 
-/// The comment that keeps an idle connection alive. It ends in ONE newline: after an `id:`, a blank line behind a
-/// comment makes OpenAI's Python reader dispatch an empty event.
+/// The comment that keeps an idle connection alive. It ends with only one line feed: if a blank line followed the
+/// comment, OpenAI's Python library would report an empty event after a frame with an `id:`.
 pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
 
-/// The line that opens the first block of a response. It tells a browser to wait two seconds before it reconnects.
+/// The first line of the first frame of a response. It tells a browser to wait two seconds before it reconnects.
 pub const RETRY: &[u8] = b"retry: 2000\n";
 
 /// The three kinds of events in a stream.
@@ -32,11 +32,11 @@ pub enum FrameKind {
     Error,
 }
 
-/// The beginning of the line with a frame's data.
+/// The beginning of the line with the data of a frame.
 pub const DATA: &[u8] = b"data: ";
 
 impl FrameKind {
-    /// Returns the text of a frame before its id.
+    /// Returns the text before the id in a frame.
     fn name(self) -> &'static [u8] {
         match self {
             Self::Chunk => b"event: chunk\nid: ",
@@ -62,7 +62,7 @@ pub fn put_id(kind: FrameKind, id: usize, frame: &mut impl BufMut) {
 /// Encodes one frame. `data` is JSON or `[DONE]`, so it contains no line break.
 #[must_use]
 pub fn encode_frame(kind: FrameKind, id: usize, data: &[u8]) -> Bytes {
-    // The capacity is exact, because frames stay in memory for a long time, and unused capacity would stay with them.
+    // The capacity is exact, because frames stay in memory for a long time, and unused capacity would stay, too.
     let mut frame = BytesMut::with_capacity(kind.id_length(id) + data.len() + 9);
     put_id(kind, id, &mut frame);
     frame.put_slice(b"\ndata: ");
@@ -71,7 +71,7 @@ pub fn encode_frame(kind: FrameKind, id: usize, data: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// An element that a decoder finds in an event stream.
+/// An element of an event stream, as the decoder finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// An event.
@@ -85,7 +85,7 @@ pub enum Piece {
     Stray(String),
 }
 
-/// The error for a line or an event that is larger than any real one.
+/// The error of a line or an event that exceeds the decoder's limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event of more than {limit} bytes")]
 pub struct EventTooLarge {
@@ -147,7 +147,7 @@ impl EventStreamDecoder {
         Ok(())
     }
 
-    /// Handles the end of the body: appends the line and the event that were not closed to `found`.
+    /// Handles the end of the body: appends the last line and the last event to `found`, if they were not complete.
     pub fn finish(&mut self, found: &mut Vec<Piece>) {
         if !self.line.is_empty() {
             self.end_line(found);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_reads_as_the_contract_shows_it() {
+    fn a_frame_has_the_documented_bytes() {
         assert_eq!(encode_frame(FrameKind::Done, 42, b"[DONE]"), "event: done\nid: 42\ndata: [DONE]\n\n");
     }
 

@@ -1,4 +1,4 @@
-//! Unescapes the text of a JSON string in place. So an upload of many megabytes need not be copied, even if its sender
+//! Unescapes the text of a JSON string in place. So an upload of many megabytes is not copied, even if the client
 //! writes `\/` for every slash, as PHP does.
 
 use bytes::BytesMut;
@@ -22,7 +22,7 @@ pub fn unescape(text: &mut BytesMut) {
         };
         let mut encoded = [0; 4];
         for byte in character.encode_utf8(&mut encoded).bytes() {
-            // No escape is shorter than its character in UTF-8.
+            // An escape is at least as long as its character in UTF-8.
             if let Some(to) = text.get_mut(write) {
                 *to = byte;
             }

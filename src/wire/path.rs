@@ -1,4 +1,4 @@
-//! The paths of the HTTP interface that the service sends to clients.
+//! The paths of the HTTP interface that appear in replies and messages.
 
 use std::fmt::Display;
 

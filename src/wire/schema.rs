@@ -1,4 +1,5 @@
-//! Schemas for the OpenAPI document that the Rust types cannot express, because a `&'static str` may be any text.
+//! Schemas for the OpenAPI document of texts that are always one of a few words. The Rust types cannot express these,
+//! because a `&'static str` may be any text.
 
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::{Object, ObjectBuilder};

@@ -1,6 +1,6 @@
-//! The body of a submit, split into its fields, which are not yet checked.
+//! Splits the body of a submit into its fields, which are checked later.
 //!
-//! Each field is its piece of JSON text, borrowed from the body. So the error can name a field of the wrong type, and
+//! Each field is a piece of JSON text, borrowed from the body. So the error can name a field of the wrong type, and
 //! audio of many megabytes is not copied before it is checked.
 
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 /// The fields of an audio understanding request. Unknown fields are ignored, and an explicit `null` means the same as
 /// an absent field.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the contract's and are documented where they are checked")]
+#[expect(missing_docs, reason = "the fields are those of the API, and are documented where they are checked")]
 pub struct SubmitBody<'a> {
     #[serde(borrow)]
     pub model: Option<&'a RawValue>,

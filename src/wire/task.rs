@@ -1,4 +1,4 @@
-//! The task object and the model lists, as clients read them.
+//! The task object and the lists of models, as clients get them.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -28,7 +28,7 @@ pub struct TaskObject<'a> {
     /// `pending`, `processing`, `completed` or `failed`. A task never returns to an earlier status.
     #[schema(schema_with = status_words)]
     pub status: &'static str,
-    /// The progress in percent: 0 while pending, 100 when completed. It never falls.
+    /// The progress in percent: 0 while pending, 100 when completed. It never becomes smaller.
     #[schema(maximum = 100)]
     pub progress: u8,
     /// The time of acceptance, in Unix seconds.
@@ -36,7 +36,7 @@ pub struct TaskObject<'a> {
     /// The link to the stream of a task that was submitted with `stream`; otherwise null.
     #[schema(required)]
     pub stream: Option<StreamLink>,
-    /// The ChatCompletion of a completed task, in the bytes in which it was stored.
+    /// The ChatCompletion of a completed task, with exactly the bytes that were stored.
     #[schema(required, value_type = Option<Vec<ChatCompletion<'_>>>, min_items = 1, max_items = 1)]
     pub results: Option<[&'a RawValue; 1]>,
     /// The error of a failed task.
@@ -50,7 +50,7 @@ pub struct TaskView<'a, Timeline, Request> {
     /// The ten fields.
     #[serde(flatten)]
     pub task: TaskObject<'a>,
-    /// The moments of the task's life.
+    /// The times of the task's steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
     /// The segments of the answer with their times; null if no times were measured.
@@ -192,7 +192,7 @@ pub struct ModelCapabilities<'a> {
     pub capabilities: Vec<&'static str>,
 }
 
-/// A model in OpenAI's shape.
+/// A model in OpenAI's format.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Model<'a> {
     /// The model's name.

@@ -1,4 +1,4 @@
-//! W3C Trace Context: the headers `traceparent` and `tracestate`, read and written.
+//! Reads and writes the headers of W3C Trace Context, `traceparent` and `tracestate`.
 //!
 //! A malformed header is never an error. A malformed `traceparent` counts as absent. Then the `tracestate` is dropped,
 //! too, because it means nothing alone. A valid context is passed on in version 00.
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// The longest `traceparent` that is parsed, in bytes. Additions of later versions are ignored.
 const MAX_TRACEPARENT_BYTES: usize = 256;
-/// The longest `tracestate` that is passed on, in bytes of all its members together. The standard asks for this length.
+/// The longest `tracestate` that is passed on, in bytes of all its members together. The standard requires this length.
 const MAX_TRACESTATE_BYTES: usize = 512;
 /// The most members of a `tracestate` that are passed on.
 const MAX_TRACESTATE_MEMBERS: usize = 32;
@@ -19,14 +19,14 @@ const TRACEPARENT_BYTES: usize = 55;
 
 /// The name of the header with the place in the trace.
 pub const TRACEPARENT: &str = "traceparent";
-/// The name of the header with the notes of tracing systems.
+/// The name of the header with the values of other tracing systems.
 pub const TRACESTATE: &str = "tracestate";
 
-/// The id of a trace: of all work that belongs together. Never all zero.
+/// The id of a trace, which consists of all work for one request of a user. It is never all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId([u8; 16]);
 
-/// The id of a span: of one piece of the work. Never all zero.
+/// The id of a span, which is one piece of work in a trace. It is never all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpanId([u8; 8]);
 
@@ -89,7 +89,7 @@ impl TraceFlags {
     /// Level 2 of the standard: the trace id is random.
     const RANDOM: u8 = 2;
 
-    /// Returns the flags of a trace that begins here.
+    /// Returns the flags of a trace that hearken begins.
     #[must_use]
     pub fn new(sampled: bool) -> Self {
         Self(if sampled { Self::SAMPLED } else { 0 })
@@ -108,17 +108,17 @@ impl TraceFlags {
     }
 }
 
-/// The place of some work in a trace: below the span of the caller that requested it.
+/// The place of some work in a trace, with the span of the caller that requested it as the parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Headers", into = "Headers")]
 pub struct TraceContext {
     /// The id of the trace.
     pub trace_id: TraceId,
-    /// The id of the span above.
+    /// The id of the parent span.
     pub span_id: SpanId,
     /// The flags, which state whether the work is recorded.
     pub flags: TraceFlags,
-    /// The notes of tracing systems on the way, with each member as it was received.
+    /// The values of other tracing systems, each as it was received.
     state: Option<Box<str>>,
 }
 
@@ -147,7 +147,7 @@ impl TraceContext {
         Some(Self { trace_id, span_id, flags, state: parse_tracestate(states) })
     }
 
-    /// Returns the same context, but below this span.
+    /// Returns the same context with this span as the parent.
     #[must_use]
     pub fn below(&self, span_id: SpanId) -> Self {
         Self { span_id, ..self.clone() }
@@ -184,7 +184,7 @@ fn parse_traceparent(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     is_complete.then_some((ids.0, ids.1, flags))
 }
 
-/// Joins the members of all headers. Keeps members from the front, up to the limits, because the newest are first.
+/// Joins the members of all headers. If a limit is exceeded, keeps the first members, because they are the newest.
 /// Returns `None` if a member is malformed, or if there is none.
 fn parse_tracestate<'a>(states: impl IntoIterator<Item = &'a [u8]>) -> Option<Box<str>> {
     let (mut kept, mut count, mut is_full) = (String::new(), 0, false);

@@ -400,7 +400,7 @@ fn each_unusable_download_has_its_own_error() {
         ("/part", "audio_fetch_failed", "only a part of the file (status 206)"),
         ("/end", "audio_fetch_failed", "only a part of the file (status 206)"),
         ("/part-of-unknown", "audio_fetch_failed", "only a part of the file (status 206)"),
-        ("/nowhere", "audio_fetch_failed", "redirects to something that is not a URL"),
+        ("/nowhere", "audio_fetch_failed", "redirects to a text that is not a URL"),
         ("/many-headers", "audio_fetch_failed", "more than 96 header fields"),
         ("/two-lengths", "audio_fetch_failed", "two lengths that differ"),
         ("/no-length", "audio_fetch_failed", "a length that is not a number"),

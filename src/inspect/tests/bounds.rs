@@ -1,4 +1,4 @@
-//! Limits of the work: a stop from outside, and the most time and samples that are measured.
+//! Tests the limits of the work: a stop from another thread, and the most time and samples that are measured.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
@@ -64,7 +64,7 @@ struct Stopping {
 impl Read for Stopping {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_after += usize::from(self.stop.is_stopped());
-        assert_eq!(self.read_after, 0, "nothing more is read");
+        assert_eq!(self.read_after, 0, "the source is read after the stop");
         if self.inner.position() >= self.at {
             self.stop.stop();
         }

@@ -1,4 +1,4 @@
-//! FLAC files with a missing part in the middle, or without a length in the header.
+//! Tests FLAC files with a missing part in the middle, or without a length in the header.
 
 use super::support::*;
 use crate::audio::made_flac as flac;

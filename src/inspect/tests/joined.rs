@@ -1,4 +1,4 @@
-//! Several files joined in one: all are measured, and those that cannot be are reported.
+//! Tests files that consist of several joined files. All are measured, and those that cannot be are reported.
 
 use super::support::*;
 
@@ -76,8 +76,8 @@ fn bytes_of_an_unknown_kind_are_reported_as_left_out() {
             [(vec![fixture(name), webm.clone()], 1), (vec![fixture(name), webm.clone(), fixture(name)], 2)]
         {
             let (summary, text) = measured(bytes.concat());
-            let told = "- Left out: 5004 bytes beside the sound: a WebM or Matroska file";
-            assert!(text.contains(told), "{name}: {text}");
+            let line = "- Left out: 5004 bytes beside the sound: a WebM or Matroska file";
+            assert!(text.contains(line), "{name}: {text}");
             assert!(
                 (summary.audio_seconds - f64::from(files) * bare.audio_seconds).abs() < 0.1,
                 "{name}: {text}"

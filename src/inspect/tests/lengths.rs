@@ -1,4 +1,5 @@
-//! Files with wrong lengths, and files that end too early: existing sound is measured, missing sound is reported.
+//! Tests files with wrong lengths, and files that end too early. Existing sound is measured, and missing sound
+//! reported.
 
 use std::io::Cursor;
 
@@ -227,8 +228,8 @@ fn data_after_a_damaged_fragment_is_read_and_the_damage_reported() {
             bytes[zeroed.clone()].fill(0);
             let (summary, text) = measured(bytes.clone());
             let lost = whole.audio_seconds - summary.audio_seconds;
-            let told = text.contains("- Incomplete") || text.contains("- Damage");
-            assert!(told, "{number}, {zeroed:?}: {text}");
+            let is_reported = text.contains("- Incomplete") || text.contains("- Damage");
+            assert!(is_reported, "{number}, {zeroed:?}: {text}");
             assert!(lost < 0.6 * whole.audio_seconds, "{number}, {zeroed:?}: {text}");
             let said =
                 stated_duration(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());

@@ -1,4 +1,4 @@
-//! Ogg files that are cut, damaged or incomplete: existing sound is measured, and missing sound is reported.
+//! Tests Ogg files that are cut, damaged or incomplete. Existing sound is measured, and missing sound is reported.
 
 use std::ops::Range;
 

@@ -1,11 +1,11 @@
-//! Helpers of the report tests: a listener that collects, generated files, and checks that hold for every report.
+//! Tools for the tests of reports: a listener that collects, generated files, and checks of every report.
 
 use std::io::Cursor;
 use std::ops::ControlFlow;
 
 use crate::inspect::{InspectError, Listener, Stop, Summary, inspect};
 
-/// Collects the report; may stop it after this many pieces.
+/// A listener that collects the report, and may stop it after a number of pieces.
 #[derive(Default)]
 pub(super) struct Collected {
     pub(super) text: String,
@@ -52,7 +52,7 @@ pub(super) fn refused(bytes: Vec<u8>) -> String {
     let mut listener = Collected::default();
     let error = inspect(Box::new(Cursor::new(bytes)), &Stop::default(), &mut listener).unwrap_err();
     assert!(matches!(error, InspectError::Undecodable { .. }), "{error:?}");
-    assert_eq!(listener.text, "", "nothing is said about a file that cannot be decoded");
+    assert_eq!(listener.text, "", "there is a report about a file that cannot be decoded");
     error.to_string()
 }
 

@@ -1,4 +1,4 @@
-//! Tests of how the standard's examples and any other bytes are read.
+//! Tests the reading of the standard's examples and of arbitrary bytes.
 
 use proptest::prelude::*;
 

@@ -147,17 +147,18 @@ fn describe(config: &Config) -> io::Result<()> {
     for channel in &config.channels {
         let capabilities: Vec<_> = channel.capabilities.iter().copied().map(Capability::as_str).collect();
         print(format_args!(
-            "channel {}: kind {}, models {}, accepts {}, audio as {}, priority {}, weight {}, at most {} tasks at once, \
-             each call within {}, {}, {}",
+            "channel {}: kind {}, models {}, accepts {}, audio as {}, requests of {} bytes at most, priority {}, \
+             weight {}, at most {} tasks at once, {}, {}, {}",
             channel.name,
             channel.kind.name,
             channel.models.join(", "),
             capabilities.join(" and "),
             list(channel.provider.formats()),
+            channel.max_request_bytes,
             channel.priority,
             channel.weight,
             channel.max_running_tasks,
-            total(channel.timeouts),
+            times(channel.timeouts),
             retries(channel.retry),
             rests(channel.breaker),
         ))?;
@@ -219,19 +220,26 @@ fn describe_fetch(fetch: &FetchConfig) -> io::Result<()> {
     };
     print(format_args!("fetches audio     from {networks}, {ports}{hosts}"))?;
     print(format_args!(
-        "fetches files of  {} bytes at most, over {} redirects at most, within {} s",
+        "fetches files of  {} bytes at most, over {} redirects at most, within {} s, each connection within {} s",
         fetch.max_bytes,
         fetch.max_redirects,
         fetch.total_timeout.as_secs_f64(),
+        fetch.connect_timeout.as_secs_f64(),
     ))
 }
 
-fn total(timeouts: Timeouts) -> String {
-    let seconds = timeouts.total.as_secs_f64();
-    match timeouts.total_audio_factor {
-        0.0 => format!("{seconds} s"),
-        factor => format!("{seconds} s or {factor} times the audio's duration, whichever is longer"),
-    }
+fn times(timeouts: Timeouts) -> String {
+    let [connect, first_chunk, idle, total] =
+        [timeouts.connect, timeouts.first_chunk, timeouts.idle, timeouts.total]
+            .map(|time| time.as_secs_f64());
+    let total = match timeouts.total_audio_factor {
+        0.0 => format!("{total} s"),
+        factor => format!("{total} s or {factor} times the audio's duration, whichever is longer"),
+    };
+    format!(
+        "connects within {connect} s, first chunk within {first_chunk} s, pauses of {idle} s at most, each call within \
+         {total}"
+    )
 }
 
 fn list(items: &[impl ToString]) -> String {

@@ -10,6 +10,7 @@ use crate::support::certificate::Pair;
 use crate::support::hearken::{Hearken, UPSTREAM_KEY, command, run};
 use crate::support::http::Client;
 use crate::support::upstream::FakeUpstream;
+use crate::tidy::root;
 
 fn with_file(text: &str, command: &str) -> Output {
     let directory = TempDir::new().unwrap();
@@ -443,29 +444,45 @@ fn the_first_start_prints_a_request_and_an_address_that_work_as_pasted() {
     child.wait().unwrap();
 }
 
+/// Returns the configurations in the README and in the pages of `docs`, with the names of their documents.
+fn examples() -> Vec<(String, String)> {
+    let pages = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let mut found = Vec::new();
+    for path in pages.chain([root().join("README.md")]) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        found.extend(blocks.map(|block| (path.display().to_string(), block.to_owned())));
+    }
+    found
+}
+
 #[test]
-fn check_accepts_the_examples_of_the_readme() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let examples: Vec<&str> =
-        readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(examples.len() >= 3);
+fn check_accepts_the_examples_of_the_documents() {
+    let examples = examples();
+    assert!(examples.len() >= 7, "{examples:?}");
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("h.toml");
     // `check` reads the files that an example names.
     let pair = Pair::new();
     std::fs::write(directory.path().join("fullchain.pem"), &pair.certificate).unwrap();
     std::fs::write(directory.path().join("privkey.pem"), &pair.key).unwrap();
-    for example in examples {
+    for (page, example) in examples {
         let example = example.replace("/etc/hearken", directory.path().to_str().unwrap());
         std::fs::write(&file, &example).unwrap();
         let mut check = command(&["check", "--config", file.to_str().unwrap()]);
-        for name in ["DEMO_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"] {
-            check.env(name, "sk-example");
+        // A document asks its reader to set the variables that an example names.
+        for line in example.lines() {
+            if let Some((_, value)) = line.split_once("_env = \"") {
+                check.env(value.split('"').next().unwrap(), "sk-example");
+            }
         }
         // Not every user may use the example's address and data directory.
         check.env("HEARKEN_LISTEN", "127.0.0.1:0").env("HEARKEN_DATA_DIR", directory.path().join("data"));
         let output = check.output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{example}\n{output:?}");
+        assert_eq!(output.status.code(), Some(0), "{page}:\n{example}\n{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(!said.contains("sk-example"), "{page}: {said}");
     }
 }
 

@@ -13,6 +13,7 @@
 mod answers;
 mod command_line;
 mod config;
+mod configuration_page;
 mod connections;
 mod disk;
 mod documents;

@@ -11,6 +11,7 @@
 )]
 
 mod answers;
+mod backup;
 mod command_line;
 mod config;
 mod configuration_page;

@@ -50,7 +50,7 @@ pub(super) enum SubscriptionEnd {
 impl SubscriptionEnd {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Disconnected => "ended",
+            Self::Disconnected => "left",
             Self::Complete => "complete",
             Self::BrokenOff => "broken_off",
             Self::Stuck => "stuck",

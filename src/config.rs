@@ -77,7 +77,7 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// Settings for the export of spans. Without them, no spans are exported.
     pub traces: Option<TracesConfig>,
-    /// Where metrics are served.
+    /// The listener that serves metrics, if any.
     pub metrics: MetricsListen,
     /// Hints about models of known providers that no channel serves. Empty if the operator has chosen the channels.
     pub model_hints: Vec<ModelHint>,

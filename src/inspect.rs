@@ -43,9 +43,9 @@ pub trait Listener {
 /// A flag that stops an inspection from another thread. It is checked before every packet and every read, so that the
 /// work ends soon even if it has nothing to report.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct StopFlag(Arc<AtomicBool>);
 
-impl Stop {
+impl StopFlag {
     /// Stops the inspection.
     pub fn stop(&self) {
         self.0.store(true, Ordering::Relaxed);
@@ -74,7 +74,7 @@ const BOUNDS: Bounds = Bounds { seconds: 86_400.0, samples: 86_400 * 48_000 * 2 
 /// Why there is no report, or only a part of one.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The listener or [`Stop`] ended the inspection, because the report has no reader any more.
+    /// The listener or [`StopFlag`] ended the inspection, because the report has no reader any more.
     #[error("the report has no reader any more")]
     Stopped,
     /// Nothing in the file can be decoded. The text is for the submitter.
@@ -174,7 +174,7 @@ const STEPS: f32 = 50.0;
 /// can be decoded, in which case nothing was reported; [`InspectError::Source`] if the source fails.
 pub fn inspect(
     source: Box<dyn MediaSource>,
-    stop: &Stop,
+    stop: &StopFlag,
     listener: &mut dyn Listener,
 ) -> Result<Summary, InspectError> {
     inspect_within(BOUNDS, source, stop, listener)
@@ -183,7 +183,7 @@ pub fn inspect(
 fn inspect_within(
     bounds: Bounds,
     mut source: Box<dyn MediaSource>,
-    stop: &Stop,
+    stop: &StopFlag,
     listener: &mut dyn Listener,
 ) -> Result<Summary, InspectError> {
     let bytes = source.byte_len().unwrap_or(0);
@@ -230,7 +230,7 @@ fn inspect_within(
 }
 
 /// Finds the kind of the file, and the files that are joined in it.
-fn find_parts(source: &mut dyn MediaSource, bytes: u64, stop: &Stop) -> Result<Layout, InspectError> {
+fn find_parts(source: &mut dyn MediaSource, bytes: u64, stop: &StopFlag) -> Result<Layout, InspectError> {
     let (mut source, watch) = Watched::new(source, 0..bytes, stop);
     let container = recognise(&mut source);
     watch.check()?;
@@ -250,7 +250,7 @@ fn find_unknown(
     source: &mut dyn MediaSource,
     bytes: u64,
     layout: &Layout,
-    stop: &Stop,
+    stop: &StopFlag,
 ) -> Result<(u64, Option<&'static str>), InspectError> {
     // The rest was not searched for files, so its kind is unknown.
     if layout.has_more {

@@ -70,7 +70,7 @@ pub struct KnownKey {
     pub hash: KeyHash,
     /// The submits that the key has left. Every keyring that has the key with these limits shares them.
     pub allowance: Arc<Allowance>,
-    /// Whether the key was revoked. Every keyring that has the key shares this.
+    /// The revocation of the key. Every keyring that has the key shares it.
     pub revocation: Arc<Revocation>,
     models: Vec<ModelPattern>,
 }

@@ -22,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(30);
 const SMALL_BYTES: usize = 64 * 1024;
 /// After this many bytes of a body that arrives faster than it is read, the worker's other requests get a turn.
 const TURN_BYTES: usize = 128 * 1024;
-/// From this size on, a body gets an allocation of its own, of at least [`MAPPED_BYTES`]. glibc maps an allocation of
+/// The size from which on a body gets an allocation of its own, of at least [`MAPPED_BYTES`]. glibc maps an allocation of
 /// this size separately, and returns it to the system as soon as the body is dropped. A smaller allocation would come
 /// from a heap that keeps freed memory, and that in time holds several times the memory in use. Pages that are not
 /// written to need no memory.

@@ -22,7 +22,8 @@ pub struct SubmitSettings {
     pub memory: PayloadMemory,
     /// Checks from which URLs audio may be fetched: a part of `[fetch]`.
     pub gate: Arc<Gate>,
-    /// How many large bodies may be parsed at the same time. The other requests share the remaining cores.
+    /// The permits to parse large bodies. They limit how many are parsed at the same time, so that other requests find
+    /// free cores.
     pub parsing: Arc<Semaphore>,
 }
 

@@ -14,7 +14,7 @@ pub struct UploadLimits {
     pub max_payload_memory_bytes: usize,
 }
 
-/// The same keys of `[limits]` as they appear in the configuration.
+/// The keys of `[limits]` that limit request bodies, as the file has them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UploadKeys {

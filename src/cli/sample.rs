@@ -25,14 +25,14 @@ pub(super) fn write_request(data_dir: &Path, model: &str) -> std::io::Result<Pat
 }
 
 /// The server that receives the request.
-pub(super) enum Server<'a> {
+pub(super) enum SampleServer<'a> {
     /// A server that uses plain HTTP.
     Plain,
     /// A server that uses TLS, with a certificate for `name` in a file.
     Secure { name: &'a str, certificate: &'a Path },
 }
 
-impl Server<'_> {
+impl SampleServer<'_> {
     /// Returns the URL for clients on this machine; the server listens on `address`.
     pub(super) fn url(&self, address: SocketAddr) -> String {
         match self {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::output::print_once;
-use super::sample::{self, Server};
+use super::sample::{self, SampleServer};
 use super::submit::word;
 use super::{FAILED, USAGE, complain, say};
 use crate::channel::ChannelConfig;
@@ -210,9 +210,9 @@ struct Welcome {
     first_key: Option<String>,
     /// The file with a request about real audio, for the `curl` line; `None` if no channel can answer it.
     sample: Option<PathBuf>,
-    /// With TLS, the certificate's file and a name that the certificate is for.
+    /// The file of the certificate, and a name in the certificate; `None` without TLS.
     tls: Option<(PathBuf, String)>,
-    /// What to do if no channel has a provider's models.
+    /// Advice on how to get a provider's models, if no channel has any.
     advice: Option<&'static str>,
 }
 
@@ -220,7 +220,7 @@ struct Welcome {
 const NO_PROVIDER: &str = "\
 No provider's API key is set, so hearken only measures sound and transcribes nothing. To use models of Gemini or OpenAI,
 set GEMINI_API_KEY or OPENAI_API_KEY and start hearken again, or add [[channels]] to a configuration file (--config).";
-/// The same for a server with a configuration file. The file alone names the channels, and variables add none.
+/// The same advice for a server with a configuration file. The file alone names the channels, and variables add none.
 const NO_PROVIDER_IN_FILE: &str = "\
 All channels are of kind local, so hearken only measures sound and transcribes nothing. To use models of Gemini, OpenAI
 or another server, add [[channels]] with an API key to the configuration file.";
@@ -272,8 +272,8 @@ impl Welcome {
             "\nThere was no API key, so hearken created this one. It is shown only once:\n\n  {key}"
         ))?;
         let server = match &self.tls {
-            Some((certificate, name)) => Server::Secure { name, certificate },
-            None => Server::Plain,
+            Some((certificate, name)) => SampleServer::Secure { name, certificate },
+            None => SampleServer::Plain,
         };
         let address = local_address(first);
         if let Some(sample) = &self.sample {

@@ -18,7 +18,7 @@ use clap::ArgGroup;
 
 use self::answer_output::AnswerOutput;
 pub(super) use self::format::word;
-use self::progress::Progress;
+use self::progress::ProgressDisplay;
 use self::session::{CommandEnd, Session, TaskRole};
 use super::interrupts::Interrupts;
 use super::{FAILED, OUTPUT_CLOSED, USAGE, complain, non_empty, number};
@@ -51,7 +51,7 @@ EXIT STATUS
   130  Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 the reader of standard output has exited
 
 EXAMPLES
-  hearken submit call.mp3 --prompt 'Who speaks, and in what mood?'
+  hearken submit call.mp3 --prompt 'What is said, and in what mood?'
   arecord -d 5 -f cd | hearken submit - --model gemini-2.5-flash
   hearken submit https://example.org/talk.ogg --json | jq .results[0].usage
   id=$(hearken submit talk.ogg --detach); hearken submit --resume $id";
@@ -176,7 +176,7 @@ impl ServerArguments {
     }
 }
 
-/// What the command should do.
+/// The action that the command line requests.
 enum SubmitAction {
     Submit {
         audio: AudioInput,
@@ -208,7 +208,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         let server = Server::of(&profile).map_err(|err| complain(err, USAGE))?;
         let interrupts = Interrupts::listen()
             .map_err(|err| complain(format_args!("hearken cannot listen for signals: {err}"), FAILED))?;
-        let progress = Progress::new(quiet);
+        let progress = ProgressDisplay::new(quiet);
         let session = Session {
             server: &server,
             progress: &progress,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::setting::{Keys, Problem, Section};
 
-/// Where metrics are served.
+/// The listener that serves metrics, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetricsListen {
     /// Metrics are not served.

@@ -18,7 +18,7 @@ use super::names;
 use super::opus;
 use super::source::{Watch, Watched};
 use super::track::{Chosen, Decoder, choose};
-use super::{Format, InspectError, Stop, Summary};
+use super::{Format, InspectError, StopFlag, Summary};
 
 /// Sampling rates that are measured, in Hz.
 const RATES: std::ops::RangeInclusive<u32> = 2_000..=384_000;
@@ -29,7 +29,7 @@ const CHANNELS: usize = 32;
 const LOUDEST: f32 = 1e5;
 /// Most samples in one packet: eight channels of FLAC.
 const LARGEST_PACKET: u64 = 1 << 19;
-/// How much longer than stated a part may be, in seconds, because some containers round. If it is longer, the stated
+/// The tolerance for the duration of a part, in seconds, because some containers round. If the part is longer, the stated
 /// duration is assumed to be that of another file.
 const SLACK: f64 = 0.1;
 
@@ -74,7 +74,7 @@ impl<'s> Decoding<'s> {
     pub(super) fn open(
         source: &'s mut dyn MediaSource,
         part: &Part,
-        stop: &Stop,
+        stop: &StopFlag,
         most_left_out: u64,
     ) -> Result<Self, InspectError> {
         let whole = source.byte_len();

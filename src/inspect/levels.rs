@@ -1,7 +1,7 @@
 //! Finds silence and clipping by the level of the samples over time. Unlike loudness, the level is not weighted by
 //! frequency. Only sums are kept.
 
-use super::report::{Event, Span};
+use super::report::{Event, TimeRange};
 use super::{Format, Summary};
 
 /// A window is silence below this level: the root mean square over all channels in dBFS, where a full-scale square wave
@@ -11,8 +11,8 @@ pub(super) const SILENCE_DBFS: f64 = -50.0;
 pub(super) const LONG_SILENCE: f64 = 2.0;
 /// Length of a window in milliseconds.
 const WINDOW_MS: u64 = 20;
-/// This number of consecutive samples at full scale in one channel is clipping. Fewer samples are peaks that reach full
-/// scale.
+/// The number of consecutive samples at full scale in one channel from which on they count as clipping. Fewer samples are
+/// peaks that reach full scale.
 const CLIPPED_RUN: u32 = 3;
 /// Clipped runs closer than this, in seconds, form one passage.
 const SAME_PASSAGE: f64 = 0.5;
@@ -137,7 +137,7 @@ impl Levels {
 
     fn end_silence(&mut self, end: f64, events: &mut Vec<Event>) {
         let Some(start) = self.silent_since.take() else { return };
-        let span = Span { start, end };
+        let span = TimeRange { start, end };
         if span.seconds() >= LONG_SILENCE {
             events.push(Event::Silence(span));
         }
@@ -168,7 +168,7 @@ impl Levels {
 
     fn end_passage(&mut self, events: &mut Vec<Event>) {
         let Some(Passage { first, last, samples }) = self.passage.take() else { return };
-        let span = Span { start: first, end: last };
+        let span = TimeRange { start: first, end: last };
         events.push(Event::Clipping { span, samples });
     }
 

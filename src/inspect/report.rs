@@ -9,12 +9,12 @@ const LINES: usize = 200;
 
 /// A range of time in seconds from the start of the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Span {
+pub(super) struct TimeRange {
     pub(super) start: f64,
     pub(super) end: f64,
 }
 
-impl Span {
+impl TimeRange {
     /// Returns the duration of the range, in seconds.
     pub(super) fn seconds(&self) -> f64 {
         (self.end - self.start).max(0.0)
@@ -24,14 +24,14 @@ impl Span {
 /// An event along the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Event {
-    Speech(Span),
-    Silence(Span),
-    Clipping { span: Span, samples: u64 },
+    Speech(TimeRange),
+    Silence(TimeRange),
+    Clipping { span: TimeRange, samples: u64 },
 }
 
 impl Event {
     /// Returns the time of the event.
-    pub(super) fn span(&self) -> Span {
+    pub(super) fn span(&self) -> TimeRange {
         match self {
             Self::Speech(span) | Self::Silence(span) | Self::Clipping { span, .. } => *span,
         }
@@ -52,8 +52,8 @@ impl Report {
             format.bits_per_sample.map_or_else(String::new, |bits| format!(", {bits} bits per sample"));
         let mut lines = vec![
             "# Sound, measured\n\n".to_owned(),
-            "This model measures sound. It does not transcribe speech, and it cannot tell who speaks or what \
-             is said.\n\n"
+            "This model measures sound. It does not transcribe speech, and it does not recognise \
+             speakers or words.\n\n"
                 .to_owned(),
         ];
         if parts > 1 {
@@ -177,7 +177,7 @@ impl Report {
 }
 
 fn line(event: &Event) -> String {
-    let Span { start, end } = event.span();
+    let TimeRange { start, end } = event.span();
     let when = format!("{} to {}", clock(start), clock(end));
     match event {
         Event::Speech(span) => format!("- {when}: speech, {}\n", length(span.seconds())),
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn events_beyond_the_limit_are_only_counted() {
         let mut report = Report::default();
-        let event = Event::Clipping { span: Span { start: 1.0, end: 2.0 }, samples: 3 };
+        let event = Event::Clipping { span: TimeRange { start: 1.0, end: 2.0 }, samples: 3 };
         let text: String = (0..30).flat_map(|_| report.events(vec![event; 10])).collect();
         assert_eq!(text.matches(": clipping, 3 samples").count(), LINES);
         assert_eq!(text.matches("only counted").count(), 1);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use symphonia::core::io::MediaSource;
 
-use super::{InspectError, Stop};
+use super::{InspectError, StopFlag};
 
 /// The state that the source and its watch share.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ struct Shared {
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
     shared: Arc<Shared>,
-    stop: Stop,
+    stop: StopFlag,
 }
 
 impl Watch {
@@ -53,7 +53,7 @@ pub(super) struct Watched<'s> {
 
 impl<'s> Watched<'s> {
     /// Returns a source for this range of `inner`, and its watch.
-    pub(super) fn new(inner: &'s mut dyn MediaSource, range: Range<u64>, stop: &Stop) -> (Self, Watch) {
+    pub(super) fn new(inner: &'s mut dyn MediaSource, range: Range<u64>, stop: &StopFlag) -> (Self, Watch) {
         let watch = Watch { shared: Arc::default(), stop: stop.clone() };
         (Self { inner, position: range.start, range, watch: watch.clone() }, watch)
     }

@@ -5,7 +5,7 @@ use earshot::Detector;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Indexing, Resampler};
 
-use super::report::{Event, Span};
+use super::report::{Event, TimeRange};
 use super::{Format, InspectError};
 
 /// The rate, and the length of a frame, that the detector needs.
@@ -185,7 +185,8 @@ impl Speech {
     fn close(&mut self, events: &mut Vec<Event>) {
         let Some(Open { first, last }) = self.open.take() else { return };
         if last + 1 - first >= SHORTEST {
-            let span = Span { start: first as f64 * FRAME_SECONDS, end: (last + 1) as f64 * FRAME_SECONDS };
+            let span =
+                TimeRange { start: first as f64 * FRAME_SECONDS, end: (last + 1) as f64 * FRAME_SECONDS };
             events.push(Event::Speech(span));
         }
     }

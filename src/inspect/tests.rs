@@ -166,14 +166,15 @@ fn a_file_cut_in_the_middle_is_reported_as_incomplete() {
 fn a_listener_that_breaks_stops_the_inspection() {
     for leave_after in 1..8 {
         let mut listener = Collected { leave_after: Some(leave_after), ..Collected::default() };
-        let error = inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &Stop::default(), &mut listener)
-            .unwrap_err();
+        let error =
+            inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &StopFlag::default(), &mut listener)
+                .unwrap_err();
         assert!(matches!(error, InspectError::Stopped));
         assert_eq!(listener.pieces, leave_after);
     }
     let mut listener = Collected { leave_at: Some(0.3), ..Collected::default() };
-    let error =
-        inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &Stop::default(), &mut listener).unwrap_err();
+    let error = inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &StopFlag::default(), &mut listener)
+        .unwrap_err();
     assert!(matches!(error, InspectError::Stopped) && !listener.text.contains("In all"));
 }
 
@@ -200,7 +201,8 @@ fn speech_is_reported_when_it_ends_and_not_when_the_file_ends() {
     data.resize(data.len() + 8 * 16_000, 0);
     let mut listener = Watching { read: 0.0, heard_at: None };
     let summary =
-        inspect(Box::new(Cursor::new(wav(1, 8000, 1, 16, &data))), &Stop::default(), &mut listener).unwrap();
+        inspect(Box::new(Cursor::new(wav(1, 8000, 1, 16, &data))), &StopFlag::default(), &mut listener)
+            .unwrap();
     assert_eq!((summary.speech_segments, summary.long_silences), (1, 1));
     assert!(listener.heard_at.unwrap() < 0.4, "{:?}", listener.heard_at);
 }
@@ -259,14 +261,15 @@ fn a_failed_source_is_not_reported_as_bad_audio() {
         }
     }
     let source = Failing(Cursor::new(wav_of(16_000, 1, 10.0, sine(-20.0))));
-    let error = inspect(Box::new(source), &Stop::default(), &mut Collected::default()).unwrap_err();
+    let error = inspect(Box::new(source), &StopFlag::default(), &mut Collected::default()).unwrap_err();
     assert!(matches!(error, InspectError::Source(_)), "{error:?}");
 }
 
 #[test]
 fn audio_on_a_disk_is_inspected_like_audio_in_memory() {
     for audio in both(fixture("speech-moov-last.m4a")) {
-        let summary = inspect(Box::new(audio.reader()), &Stop::default(), &mut Collected::default()).unwrap();
+        let summary =
+            inspect(Box::new(audio.reader()), &StopFlag::default(), &mut Collected::default()).unwrap();
         assert_eq!(summary, measured(fixture("speech-moov-last.m4a")).0);
     }
 }
@@ -291,7 +294,7 @@ proptest! {
             bytes[at.index(range)] = value;
         }
         bytes.truncate(keep);
-        match inspect(Box::new(Cursor::new(bytes)), &Stop::default(), &mut Collected::default()) {
+        match inspect(Box::new(Cursor::new(bytes)), &StopFlag::default(), &mut Collected::default()) {
             Ok(summary) => prop_assert!(summary.audio_seconds.is_finite()),
             Err(error) => prop_assert!(matches!(error, InspectError::Undecodable { .. }), "{error:?}"),
         }

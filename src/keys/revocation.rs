@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// States whether a key was revoked, and wakes the work that waits for this. All work that uses the key shares it.
+/// The state of one key, valid or revoked. It wakes the work that waits for the revocation. All work that uses the key
+/// shares it.
 #[derive(Debug, Default)]
 pub struct Revocation {
     is_revoked: AtomicBool,

@@ -19,7 +19,7 @@ pub enum LogFormat {
     /// Plain text, with fields as `name=value`.
     #[default]
     Text,
-    /// One JSON object per line.
+    /// A JSON object in each line.
     Json,
 }
 

@@ -6,7 +6,7 @@ pub(super) enum BodyEnd {
     /// The body ends after this many bytes.
     After(u64),
     /// The body ends with its last chunk.
-    Chunked(Place),
+    Chunked(ChunkPosition),
     /// The body ends with the connection, like that of `CONNECT`.
     WithConnection,
 }
@@ -14,7 +14,7 @@ pub(super) enum BodyEnd {
 /// A place in a chunked body. The body is assumed to be well-formed, because the dispatcher ends the connection after a
 /// malformed body.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum ChunkPosition {
     /// Within the digits of a chunk's size.
     Size(u64),
     /// After the digits of a chunk's size, in the same line.
@@ -38,7 +38,7 @@ pub(super) enum Line {
 impl BodyEnd {
     /// Returns the state at the beginning of a chunked body.
     pub(super) fn chunked() -> Self {
-        Self::Chunked(Place::Size(0))
+        Self::Chunked(ChunkPosition::Size(0))
     }
 
     /// Returns true at the end of the body.
@@ -66,7 +66,7 @@ impl BodyEnd {
     }
 }
 
-impl Place {
+impl ChunkPosition {
     /// Processes the next bytes. Returns how many of them belong to the body if the body ends within them.
     fn take(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;

@@ -10,7 +10,7 @@ use crate::fanout::Fanout;
 use crate::keys::{KeyRecord, Keyring, KeyringHandle};
 use crate::store::{KeyStore, Store, StoreError};
 
-/// How often the table of keys is checked.
+/// The interval between two checks of the table of keys.
 const KEYS_POLL: Duration = Duration::from_millis(500);
 
 /// Keeps the keys of configuration and store up to date.

@@ -36,7 +36,7 @@ pub(super) struct OpenFiles {
 struct RefusalLog {
     ran_out: AtomicBool,
     since: Instant,
-    /// When the next line about an address may be written, in seconds since `since`.
+    /// The time from which on the next line about an address may be written, in seconds since `since`.
     next: AtomicU64,
 }
 

@@ -12,9 +12,9 @@ use super::nearest;
 pub struct Problem {
     /// The key or variable.
     pub subject: Subject,
-    /// What is wrong with it.
+    /// The mistake.
     pub mistake: Mistake,
-    /// What to do, if the reason does not say it.
+    /// Advice for the user, if the reason does not say what to do.
     pub advice: Option<String>,
     /// True if the message ends with an example of a good value.
     pub wants_example: bool,

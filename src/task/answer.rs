@@ -10,7 +10,7 @@ use super::format::Format;
 use super::outcome::{Completed, Outcome};
 use super::segment::Segment;
 use super::snapshot::State;
-use crate::wire::completion::{CompletionHead, FinishReason, Pieces, Texts, Usage};
+use crate::wire::completion::{CompletionHead, FinishReason, TextPieces, Texts, Usage};
 
 /// An answer that is arriving.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Answer {
     /// Returns the complete answer.
     #[must_use]
     pub fn complete(&self, reason: FinishReason, usage: Usage) -> Completed {
-        let pieces = |wanted: TextKind| -> Pieces<'_> {
+        let pieces = |wanted: TextKind| -> TextPieces<'_> {
             let texts = self.log.entries().filter_map(Entry::text);
             texts.filter(|(kind, _)| *kind == wanted).map(|(_, text)| text).collect()
         };

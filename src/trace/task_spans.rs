@@ -21,7 +21,7 @@ const COMPLETED: &str = "completed";
 pub struct EndedTask<'a> {
     /// The task.
     pub task: &'a Task,
-    /// When each step happened.
+    /// The times of the task's steps.
     pub timeline: &'a Timeline,
     /// The outcome of the task.
     pub outcome: &'a Outcome,

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
-use crate::inspect::{InspectError, Listener, Stop, inspect};
+use crate::inspect::{InspectError, Listener, StopFlag, inspect};
 use crate::task::TextKind;
 use crate::wire::completion::{FinishReason, Usage};
 pub use settings::LOCAL_MODEL;
@@ -63,7 +63,7 @@ impl Upstream for Local {
         let threads = self.threads.as_ref().map(|threads| threads.handle().clone());
         let begin = async move {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            let stop = Stop::default();
+            let stop = StopFlag::default();
             let leash = StopOnDrop(stop.clone());
             if let Some(threads) = threads {
                 threads.spawn_blocking(move || work(request, &stop, &sender));
@@ -75,7 +75,7 @@ impl Upstream for Local {
 }
 
 /// Measures the audio, and sends the results to the task.
-fn work(request: UpstreamRequest, stop: &Stop, sender: &mpsc::Sender<Said>) {
+fn work(request: UpstreamRequest, stop: &StopFlag, sender: &mpsc::Sender<Said>) {
     let UpstreamRequest { audio, slot, .. } = request;
     let measured = UpstreamRequest::only_audio(audio)
         .map(|audio| inspect(Box::new(audio.bytes.reader()), stop, &mut Speaker(sender)));
@@ -97,7 +97,7 @@ fn work(request: UpstreamRequest, stop: &Stop, sender: &mpsc::Sender<Said>) {
 type Said = Result<Batch, UpstreamError>;
 
 /// Stops the work when its stream is dropped: at a cancel, at a timeout, or when the caller disconnects.
-struct StopOnDrop(Stop);
+struct StopOnDrop(StopFlag);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {

@@ -252,39 +252,39 @@ struct Message<'a> {
     role: &'static str,
     /// The text of the answer.
     #[schema(value_type = &str)]
-    content: Pieces<'a>,
+    content: TextPieces<'a>,
     /// The text of the reasoning, if it was requested and the model returned any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<&str>, nullable = false)]
-    reasoning_content: Option<Pieces<'a>>,
+    reasoning_content: Option<TextPieces<'a>>,
     /// The model's explanation why it does not answer, if it refuses; otherwise null.
     #[schema(value_type = Option<&str>, required)]
-    refusal: Option<Pieces<'a>>,
+    refusal: Option<TextPieces<'a>>,
 }
 
 /// A text in pieces. It is written piece by piece, so that the whole text is not copied.
 #[derive(Debug, Default)]
-pub struct Pieces<'a>(Vec<&'a str>);
+pub struct TextPieces<'a>(Vec<&'a str>);
 
-impl<'a> FromIterator<&'a str> for Pieces<'a> {
+impl<'a> FromIterator<&'a str> for TextPieces<'a> {
     fn from_iter<T: IntoIterator<Item = &'a str>>(pieces: T) -> Self {
         Self(pieces.into_iter().collect())
     }
 }
 
-impl fmt::Display for Pieces<'_> {
+impl fmt::Display for TextPieces<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|piece| f.write_str(piece))
     }
 }
 
-impl Serialize for Pieces<'_> {
+impl Serialize for TextPieces<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl Pieces<'_> {
+impl TextPieces<'_> {
     fn is_empty(&self) -> bool {
         self.0.iter().all(|piece| piece.is_empty())
     }
@@ -294,11 +294,11 @@ impl Pieces<'_> {
 #[derive(Debug, Default)]
 pub struct Texts<'a> {
     /// The answer.
-    pub content: Pieces<'a>,
+    pub content: TextPieces<'a>,
     /// The reasoning; empty if there is none.
-    pub reasoning: Pieces<'a>,
+    pub reasoning: TextPieces<'a>,
     /// The refusal; empty if the model answers.
-    pub refusal: Pieces<'a>,
+    pub refusal: TextPieces<'a>,
 }
 
 impl<'a> ChatCompletion<'a> {

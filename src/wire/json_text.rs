@@ -17,8 +17,8 @@ pub fn unescape(text: &mut BytesMut) {
         }
         let (meaning, length) = escape(rest);
         let character = match meaning {
-            Meaning::Character(character) => character,
-            Meaning::Half(_) => char::REPLACEMENT_CHARACTER,
+            Escape::Character(character) => character,
+            Escape::Half(_) => char::REPLACEMENT_CHARACTER,
         };
         let mut encoded = [0; 4];
         for byte in character.encode_utf8(&mut encoded).bytes() {
@@ -35,7 +35,7 @@ pub fn unescape(text: &mut BytesMut) {
 
 /// The meaning of an escape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
+pub enum Escape {
     /// A character.
     Character(char),
     /// Half of a surrogate pair without its other half. JSON's grammar allows it, but it is not valid Unicode text.
@@ -48,8 +48,8 @@ pub fn lone_surrogate(mut text: &[u8]) -> Option<u16> {
     while let Some(at) = memchr::memchr(b'\\', text) {
         let rest = text.get(at..).unwrap_or_default();
         match escape(rest) {
-            (Meaning::Half(unit), _) => return Some(unit),
-            (Meaning::Character(_), length) => text = rest.get(length..).unwrap_or_default(),
+            (Escape::Half(unit), _) => return Some(unit),
+            (Escape::Character(_), length) => text = rest.get(length..).unwrap_or_default(),
         }
     }
     None
@@ -57,8 +57,8 @@ pub fn lone_surrogate(mut text: &[u8]) -> Option<u16> {
 
 /// Returns the meaning and the length of the escape at the start of `text`.
 #[must_use]
-pub fn escape(text: &[u8]) -> (Meaning, usize) {
-    let Some(kind) = text.get(1) else { return (Meaning::Character(char::REPLACEMENT_CHARACTER), 1) };
+pub fn escape(text: &[u8]) -> (Escape, usize) {
+    let Some(kind) = text.get(1) else { return (Escape::Character(char::REPLACEMENT_CHARACTER), 1) };
     let character = match kind {
         b'b' => '\u{8}',
         b'f' => '\u{c}',
@@ -68,18 +68,18 @@ pub fn escape(text: &[u8]) -> (Meaning, usize) {
         b'u' => return unicode(text),
         other => char::from(*other),
     };
-    (Meaning::Character(character), 2)
+    (Escape::Character(character), 2)
 }
 
 /// Reads `\uXXXX`, or two such escapes that form one character.
-fn unicode(text: &[u8]) -> (Meaning, usize) {
+fn unicode(text: &[u8]) -> (Escape, usize) {
     let first = code_unit(text);
     let second = text.get(6..).filter(|rest| rest.starts_with(b"\\u")).and_then(code_unit);
     let units = first.into_iter().chain(second);
     match char::decode_utf16(units).next() {
-        Some(Ok(character)) => (Meaning::Character(character), 6 * character.len_utf16()),
-        Some(Err(half)) => (Meaning::Half(half.unpaired_surrogate()), text.len().min(6)),
-        None => (Meaning::Character(char::REPLACEMENT_CHARACTER), text.len().min(6)),
+        Some(Ok(character)) => (Escape::Character(character), 6 * character.len_utf16()),
+        Some(Err(half)) => (Escape::Half(half.unpaired_surrogate()), text.len().min(6)),
+        None => (Escape::Character(char::REPLACEMENT_CHARACTER), text.len().min(6)),
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn submit() -> Value {
     json!({
         "model": MODEL,
         "audio_url": "https://example.com/recordings/call-17.mp3",
-        "prompt": "Who speaks, and in what mood?",
+        "prompt": "What is said, and in what mood?",
         "stream": true,
     })
 }
@@ -64,7 +64,7 @@ pub(super) fn completed_with_details() -> Value {
     let sound = Sound::new(Container::Mp3, 1_966_080, Some(Duration::from_millis(122_880)));
     let audio =
         AudioFacts::Url { url: "https://example.com/recordings/call-17.mp3".to_owned(), sound: Some(sound) };
-    let question = Question::short(MODEL.to_owned(), "Who speaks, and in what mood?".to_owned(), None);
+    let question = Question::short(MODEL.to_owned(), "What is said, and in what mood?".to_owned(), None);
     let request = Request { question, stream: true, audio: vec![audio] };
     let segments = TEXTS.iter().zip([0, 1_240]).map(|(text, start_ms)| {
         let text = text.trim().to_owned();

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncWriteExt as _, Stdout};
 use tokio::time::sleep;
 
-use super::progress::{self, Progress};
+use super::progress::{self, ProgressDisplay};
 use crate::cli::terminal::{harmless, harmless_json};
 
 const DIM: &str = "\u{1b}[2m";
@@ -22,13 +22,13 @@ const READER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct AnswerOutput<'a> {
     /// Standard output. Another thread writes to it, so that a reader that does not read delays no signal.
     out: Stdout,
-    progress: &'a Progress,
+    progress: &'a ProgressDisplay,
     to_terminal: bool,
     errors_to_terminal: bool,
     /// True if text and progress share a screen.
     shared: bool,
     dims: bool,
-    /// Whether the text has an unfinished line. The same for the reasoning.
+    /// The state of the text's last line, and that of the reasoning's last line.
     text: Line,
     reasoning: Line,
 }
@@ -50,7 +50,7 @@ impl Line {
 }
 
 impl<'a> AnswerOutput<'a> {
-    pub(super) fn new(progress: &'a Progress) -> Self {
+    pub(super) fn new(progress: &'a ProgressDisplay) -> Self {
         let to_terminal = io::stdout().is_terminal();
         let errors_to_terminal = io::stderr().is_terminal();
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

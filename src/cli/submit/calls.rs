@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use super::format::time;
-use super::progress::{Progress, State};
+use super::progress::{ProgressDisplay, ShownState};
 use crate::client::{Backoff, CallError, Server, Status, Task, UploadProgress};
 use crate::random::random_text;
 
@@ -34,14 +34,14 @@ pub(super) struct GivenUp {
 
 /// The tries of one call.
 struct Tries<'a> {
-    progress: &'a Progress,
+    progress: &'a ProgressDisplay,
     started: Instant,
     backoff: Backoff,
     repeated: bool,
 }
 
 impl<'a> Tries<'a> {
-    fn begin(progress: &'a Progress) -> Self {
+    fn begin(progress: &'a ProgressDisplay) -> Self {
         Self { progress, started: Instant::now(), backoff: Backoff::of(RETRY_LIMIT), repeated: false }
     }
 
@@ -60,7 +60,7 @@ impl<'a> Tries<'a> {
             if left.is_zero() {
                 return Ok(());
             }
-            self.progress.show(State::Waiting(left));
+            self.progress.show(ShownState::Waiting(left));
             sleep(left.min(COUNTDOWN_INTERVAL)).await;
         }
     }
@@ -68,11 +68,11 @@ impl<'a> Tries<'a> {
 
 /// Returns the models that the key may use. The request is repeated if the connection breaks, but not if no connection
 /// was ever opened.
-pub(super) async fn models(server: &Server, progress: &Progress) -> Result<Vec<String>, GivenUp> {
+pub(super) async fn models(server: &Server, progress: &ProgressDisplay) -> Result<Vec<String>, GivenUp> {
     let mut tries = Tries::begin(progress);
     let mut was_reached = false;
     loop {
-        progress.show(State::Connecting);
+        progress.show(ShownState::Connecting);
         let problem = match server.models().await {
             Ok(models) => return Ok(models),
             Err(problem) => problem,
@@ -87,7 +87,7 @@ pub(super) async fn models(server: &Server, progress: &Progress) -> Result<Vec<S
 /// is sent again only if the server may have accepted it: the reply then has the task's id.
 pub(super) async fn send(
     server: &Server,
-    progress: &Progress,
+    progress: &ProgressDisplay,
     body: Bytes,
     sent: &UploadProgress,
     is_wanted: &Cell<bool>,
@@ -100,7 +100,7 @@ pub(super) async fn send(
         let doubtful = sent.may_be_accepted();
         // A request without audio is sent too fast to be shown as an upload.
         let is_shown = total >= MIN_SHOWN_BYTES;
-        progress.show(if is_shown { State::Uploading(0, total) } else { State::Connecting });
+        progress.show(if is_shown { ShownState::Uploading(0, total) } else { ShownState::Connecting });
         let call = server.submit(body.clone(), &idempotency_key, sent.clone());
         tokio::pin!(call);
         let (mut moved, mut looked) = (0, Instant::now());
@@ -111,7 +111,7 @@ pub(super) async fn send(
                     Err(problem) => break problem,
                 },
                 () = sleep(UPLOAD_INTERVAL), if is_shown => {
-                    progress.show(State::Uploading(sent.bytes(), total));
+                    progress.show(ShownState::Uploading(sent.bytes(), total));
                     if sent.bytes() != moved {
                         tries.backoff.exclude(looked.elapsed());
                     }
@@ -129,14 +129,14 @@ pub(super) async fn send(
 }
 
 /// Checks, while a task's stream is silent, whether the task still waits. The result is only shown.
-pub(super) async fn watch(server: &Server, progress: &Progress, id: &str) {
+pub(super) async fn watch(server: &Server, progress: &ProgressDisplay, id: &str) {
     sleep(STATUS_INTERVAL).await;
     if !progress.is_shown() {
         return std::future::pending().await;
     }
     match server.task(id).await.map(|task| task.status) {
-        Ok(Status::Pending) => progress.show(State::Queued),
-        Ok(Status::Processing) => progress.show(State::Thinking),
+        Ok(Status::Pending) => progress.show(ShownState::Queued),
+        Ok(Status::Processing) => progress.show(ShownState::Thinking),
         Ok(Status::Completed | Status::Failed) | Err(_) => {}
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::format::time;
-use super::progress::State;
+use super::progress::ShownState;
 use crate::client::{Chunk, Completion};
 use crate::wire::completion::{FinishReason, Usage};
 
@@ -54,10 +54,10 @@ impl AnswerFigures {
     }
 
     /// Returns the state to show.
-    pub(super) fn state(&self) -> State {
-        let Some(first) = self.first_text else { return State::Thinking };
+    pub(super) fn state(&self) -> ShownState {
+        let Some(first) = self.first_text else { return ShownState::Thinking };
         let rate = self.characters as f64 / first.elapsed().as_secs_f64().max(SHORTEST);
-        State::Streaming { chunks: self.chunks, characters: self.characters, rate: rate as u64 }
+        ShownState::Streaming { chunks: self.chunks, characters: self.characters, rate: rate as u64 }
     }
 
     /// Returns what a user must know about an answer that did not end normally.

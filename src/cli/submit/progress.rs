@@ -20,7 +20,7 @@ const OTHER_COLUMNS: usize = 10;
 
 /// The state of a task, as the user sees it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum State {
+pub(super) enum ShownState {
     /// The client requests the list of models, or connects.
     Connecting,
     /// The request is being sent: the bytes sent so far, and all bytes.
@@ -35,7 +35,7 @@ pub(super) enum State {
     Streaming { chunks: u64, characters: u64, rate: u64 },
 }
 
-impl State {
+impl ShownState {
     fn name(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
@@ -61,9 +61,9 @@ impl State {
     }
 }
 
-/// The display of the progress. Other code may write to the terminal only after [`Progress::hide`].
+/// The display of the progress. Other code may write to the terminal only after [`ProgressDisplay::hide`].
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct ProgressDisplay {
     kind: Kind,
     shown: Cell<Option<&'static str>>,
 }
@@ -75,7 +75,7 @@ enum Kind {
     Line(ProgressBar),
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// Returns the display that fits the kind of standard error.
     pub(super) fn new(quiet: bool) -> Self {
         let kind = match (quiet, is_terminal()) {
@@ -92,8 +92,8 @@ impl Progress {
     }
 
     /// Shows the state of the task.
-    pub(super) fn show(&self, state: State) {
-        if matches!((&self.kind, state), (Kind::Lines, State::Connecting | State::Waiting(_))) {
+    pub(super) fn show(&self, state: ShownState) {
+        if matches!((&self.kind, state), (Kind::Lines, ShownState::Connecting | ShownState::Waiting(_))) {
             // A line of its own has already reported this.
             return;
         }
@@ -101,7 +101,9 @@ impl Progress {
         match &self.kind {
             Kind::Silent => {}
             Kind::Lines => match state {
-                State::Uploading(_, total) if changed => self.note(format_args!("uploading {}", size(total))),
+                ShownState::Uploading(_, total) if changed => {
+                    self.note(format_args!("uploading {}", size(total)))
+                }
                 _ if changed => self.note(state.name()),
                 _ => {}
             },
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_message_is_shortened_to_a_narrow_terminal() {
-        let state = State::Streaming { chunks: 10, characters: 207, rate: 82 };
+        let state = ShownState::Streaming { chunks: 10, characters: 207, rate: 82 };
         let message = format!("{}{}", state.name(), state.details());
         assert_eq!(shortened(&message, 70), "streaming 10 chunks, 207 characters, 82/s");
         assert_eq!(shortened(&message, 40), "streaming 10 chunks, 207 characters");

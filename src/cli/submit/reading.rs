@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::calls;
 use super::figures::AnswerFigures;
 use super::format::time;
-use super::progress::State;
+use super::progress::ShownState;
 use super::session::{CANCEL_TIMEOUT, CommandEnd, Session, TaskRole};
 use crate::cli::interrupts::{Interrupt, Interrupts};
 use crate::client::{CallError, Chunk, Status, StreamEvent, StreamReader, Task, TaskError};
@@ -23,7 +23,11 @@ impl Session<'_> {
     /// Reads a task until it ends, or until its reader exits.
     pub(super) async fn follow(&mut self, task: &Task, offset: u64) -> CommandEnd {
         let mut following = StreamReader::new(self.server, &task.id, offset);
-        self.progress.show(if task.status == Status::Pending { State::Queued } else { State::Thinking });
+        self.progress.show(if task.status == Status::Pending {
+            ShownState::Queued
+        } else {
+            ShownState::Thinking
+        });
         let ending = self.write_until_end(task, &mut following, offset).await;
         self.progress.hide();
         self.output.end_lines();

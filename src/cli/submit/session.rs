@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::answer_output::AnswerOutput;
 use super::calls::{self, GivenUp};
 use super::format::{time, word};
-use super::progress::{Progress, State};
+use super::progress::{ProgressDisplay, ShownState};
 use crate::cli::interrupts::{Interrupt, Interrupts};
 use crate::cli::output;
 use crate::client::{AudioInput, CallError, Server, Status, SubmitOptions, Task, UploadProgress};
@@ -46,7 +46,7 @@ pub(super) enum TaskRole {
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) server: &'a Server,
-    pub(super) progress: &'a Progress,
+    pub(super) progress: &'a ProgressDisplay,
     pub(super) output: AnswerOutput<'a>,
     pub(super) interrupts: Interrupts,
     /// True if the task's JSON is shown instead of its text.
@@ -114,7 +114,7 @@ impl Session<'_> {
 
     /// Reads a task from the chunk with this number on.
     pub(super) async fn resume(mut self, id: &str, offset: u64) -> CommandEnd {
-        self.progress.show(State::Connecting);
+        self.progress.show(ShownState::Connecting);
         match self.interrupts.unless(self.server.task(id)).await {
             Ok(Ok(task)) => self.follow(&task, offset).await,
             Ok(Err(problem)) => self.refused(&problem).await,

@@ -8,7 +8,7 @@ use symphonia::core::io::MediaSource;
 use super::super::{Bounds, inspect_within};
 use super::support::*;
 use crate::audio::made_flac as flac;
-use crate::inspect::{InspectError, Listener, Stop, inspect};
+use crate::inspect::{InspectError, Listener, StopFlag, inspect};
 
 #[test]
 fn sound_beyond_the_bounds_is_left_out_and_reported() {
@@ -19,7 +19,7 @@ fn sound_beyond_the_bounds_is_left_out_and_reported() {
     ] {
         let mut listener = Collected::default();
         let bomb = Box::new(Cursor::new(flac::bomb(100, 0)));
-        let summary = inspect_within(bounds, bomb, &Stop::default(), &mut listener).unwrap();
+        let summary = inspect_within(bounds, bomb, &StopFlag::default(), &mut listener).unwrap();
         assert!(summary.is_bounded && summary.audio_seconds <= seconds, "{summary:?}");
         assert!(listener.text.contains("- Left out: everything after "), "{}", listener.text);
     }
@@ -45,7 +45,7 @@ fn left_out_packets_count_towards_the_bounds() {
     let within = |samples| {
         let bounds = Bounds { seconds: 3600.0, samples };
         let source = Box::new(Cursor::new(bytes.clone()));
-        inspect_within(bounds, source, &Stop::default(), &mut Collected::default()).unwrap()
+        inspect_within(bounds, source, &StopFlag::default(), &mut Collected::default()).unwrap()
     };
     let all = within(u64::MAX);
     assert!(all.skipped_packets > frames / 2 && !all.is_bounded, "{all:?}");
@@ -57,7 +57,7 @@ fn left_out_packets_count_towards_the_bounds() {
 struct Stopping {
     inner: Cursor<Vec<u8>>,
     at: u64,
-    stop: Stop,
+    stop: StopFlag,
     read_after: usize,
 }
 
@@ -91,7 +91,7 @@ impl MediaSource for Stopping {
 fn a_stop_ends_reading_a_file_without_any_sound() {
     let junk = [&b"ID3\x04\0\0\0\0\0\0"[..], &vec![0; 1 << 20]].concat();
     for bytes in [junk, flac::bomb(20_000, 0), fixture("speech-moov-last.m4a")] {
-        let stop = Stop::default();
+        let stop = StopFlag::default();
         let at = bytes.len() as u64 / 2;
         let source = Stopping { inner: Cursor::new(bytes), at, stop: stop.clone(), read_after: 0 };
         let error = inspect(Box::new(source), &stop, &mut Collected::default()).unwrap_err();
@@ -102,7 +102,7 @@ fn a_stop_ends_reading_a_file_without_any_sound() {
 #[test]
 fn a_stop_ends_the_decoding_of_a_file_without_events() {
     /// Stops at the first line of the report, and must not receive another one.
-    struct Leaving(Stop);
+    struct Leaving(StopFlag);
     impl Listener for Leaving {
         fn say(&mut self, _: String) -> ControlFlow<()> {
             self.0.stop();
@@ -112,7 +112,7 @@ fn a_stop_ends_the_decoding_of_a_file_without_events() {
             panic!("the decoding goes on")
         }
     }
-    let stop = Stop::default();
+    let stop = StopFlag::default();
     let bomb = Box::new(Cursor::new(flac::bomb(100_000, 0)));
     let error = inspect(bomb, &stop, &mut Leaving(stop.clone())).unwrap_err();
     assert!(matches!(error, InspectError::Stopped), "{error:?}");

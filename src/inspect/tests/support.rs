@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::ops::ControlFlow;
 
-use crate::inspect::{InspectError, Listener, Stop, Summary, inspect};
+use crate::inspect::{InspectError, Listener, StopFlag, Summary, inspect};
 
 /// A listener that collects the report, and may stop it after a number of pieces.
 #[derive(Default)]
@@ -38,7 +38,7 @@ pub(super) fn fixture(name: &str) -> Vec<u8> {
 
 pub(super) fn measured(bytes: Vec<u8>) -> (Summary, String) {
     let mut listener = Collected::default();
-    let summary = inspect(Box::new(Cursor::new(bytes)), &Stop::default(), &mut listener).unwrap();
+    let summary = inspect(Box::new(Cursor::new(bytes)), &StopFlag::default(), &mut listener).unwrap();
     for never in ["NaN", "inf", "-0.0"] {
         assert!(!listener.text.contains(never), "{}", listener.text);
     }
@@ -50,7 +50,7 @@ pub(super) fn measured(bytes: Vec<u8>) -> (Summary, String) {
 
 pub(super) fn refused(bytes: Vec<u8>) -> String {
     let mut listener = Collected::default();
-    let error = inspect(Box::new(Cursor::new(bytes)), &Stop::default(), &mut listener).unwrap_err();
+    let error = inspect(Box::new(Cursor::new(bytes)), &StopFlag::default(), &mut listener).unwrap_err();
     assert!(matches!(error, InspectError::Undecodable { .. }), "{error:?}");
     assert_eq!(listener.text, "", "there is a report about a file that cannot be decoded");
     error.to_string()

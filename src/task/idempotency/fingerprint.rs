@@ -15,7 +15,7 @@ use serde_json::Error;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::wire::json_text::{Meaning, escape};
+use crate::wire::json_text::{Escape, escape};
 
 /// The deepest nesting of arrays and objects that is walked through: the limit of serde_json for values. Deeper JSON is
 /// compared as it is written.
@@ -174,8 +174,8 @@ fn unescaped(mut content: &[u8], mut take: impl FnMut(&[u8])) {
         take(plain);
         let (meaning, length) = escape(rest);
         match meaning {
-            Meaning::Character(character) => take(character.encode_utf8(&mut [0; 4]).as_bytes()),
-            Meaning::Half(unit) => {
+            Escape::Character(character) => take(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            Escape::Half(unit) => {
                 let [high, low] = unit.to_be_bytes();
                 take(&[0xff, high, low]);
             }

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use hearken::audio::{recognise, stated_duration};
-use hearken::inspect::{InspectError, Listener, Stop, inspect};
+use hearken::inspect::{InspectError, Listener, StopFlag, inspect};
 use libfuzzer_sys::fuzz_target;
 
 /// A few bytes can mean hours of sound: to measure them takes long and shows nothing new.
@@ -40,7 +40,7 @@ fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |bytes: &[u8]| {
     if length.is_some_and(|length| length > LONGEST) {
         return;
     }
-    match inspect(Box::new(source), &Stop::default(), &mut Reader) {
+    match inspect(Box::new(source), &StopFlag::default(), &mut Reader) {
         Ok(summary) => assert!(summary.audio_seconds.is_finite()),
         Err(InspectError::Undecodable { .. }) => {}
         Err(error) => panic!("{error:?}"),

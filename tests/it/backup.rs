@@ -189,7 +189,7 @@ fn a_restored_server_without_channels_ends_unfinished_tasks_without_a_call() {
     let (without, _) = config.split_once("[[channels]]").unwrap();
     std::fs::write(hearken.config_file(), without).unwrap();
     hearken.start_again();
-    hearken.log_line("took up what an earlier run left unfinished");
+    hearken.log_line("resumed the tasks that an earlier run left unfinished");
     assert_eq!(hearken.wait(&id)["error"]["code"], "no_available_model");
     assert_eq!(upstream.requests(), 1);
 }

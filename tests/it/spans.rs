@@ -286,11 +286,11 @@ fn a_message_that_is_refused_temporarily_is_sent_again() {
     let (first, again) = (collector.message(0), collector.message(1));
     assert_eq!(first.body, again.body);
     assert!(!spans(&again).is_empty());
-    let line = hearken.log_line("spans cannot be exported");
+    let line = hearken.log_line("spans could not be exported");
     assert!(!line.contains("lost") && line.contains("503"), "{line}");
     hearken.signal("TERM");
     assert!(hearken.exit_status().success());
-    assert_eq!(hearken.log().matches("spans cannot be exported").count(), 1);
+    assert_eq!(hearken.log().matches("spans could not be exported").count(), 1);
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn a_message_that_is_refused_permanently_is_lost_and_logged_once() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let mut hearken = with(&collector, &upstream).start();
     hearken.wait(&submit(&hearken, json!({}), &[]));
-    let line = hearken.log_line("spans cannot be exported");
+    let line = hearken.log_line("spans could not be exported");
     assert!(line.contains("400") && line.contains("lost="), "{line}");
     hearken.wait(&submit(&hearken, json!({}), &[]));
     collector.message(1);
@@ -307,7 +307,7 @@ fn a_message_that_is_refused_permanently_is_lost_and_logged_once() {
     assert!(hearken.exit_status().success());
     // The log holds repeated lines back for a minute. The server reports them when it stops.
     let log = hearken.log();
-    let said: Vec<_> = log.lines().filter(|line| line.contains("spans cannot be exported")).collect();
+    let said: Vec<_> = log.lines().filter(|line| line.contains("spans could not be exported")).collect();
     assert_eq!(said.len(), 2, "{log}");
     assert!(said[1].contains("the server stops"), "{log}");
 }

@@ -1,6 +1,6 @@
 //! The actors. All other modules use them through [`Tasks`], a typed handle.
 //!
-//! Only this folder knows whether an answer came from a live actor or from the store.
+//! Other modules cannot see whether an answer came from a live actor or from the store.
 
 mod dispatcher;
 mod limits;

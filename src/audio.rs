@@ -1,6 +1,6 @@
 //! The audio of a task: its source, its format and its bytes.
 //!
-//! The code that knows file formats is separate from the code that answers questions about a file:
+//! The code that reads file formats is separate from the code that uses them:
 //!
 //! | where | what |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | `layout` | finds where the sound of a file lies: its parts, how long each lasts, whether it is cut off, and where it is damaged |
 //! | [`duration`] | returns how long a file lasts, according to its layout |
 //!
-//! Each module knows only the modules above it: `duration → layout → library → format → reading`, and
+//! Each module uses only the modules above it: `duration → layout → library → format → reading`, and
 //! `recognise → {no_audio, library}`.
 
 mod address;
@@ -59,7 +59,7 @@ pub(crate) use layout::tests::made_flac;
 pub(crate) use layout::{LONGEST, Layout, Part, Unknown};
 pub(crate) use library::open;
 
-/// Audio that is available and ready to be sent upstream.
+/// Audio that can be sent to an upstream.
 #[derive(Debug, Clone)]
 pub struct Audio {
     /// The container of the bytes.
@@ -70,12 +70,12 @@ pub struct Audio {
     pub duration: Option<Duration>,
 }
 
-/// The lowest bit rate at which a whole recording of speech is kept, in bytes a second: Opus goes down to 6 kbit/s.
+/// The lowest plausible rate of a recording, in bytes per second: Opus has bit rates down to 6 kbit/s.
 const FEWEST_BYTES_A_SECOND: u64 = 750;
 
 impl Audio {
-    /// Returns how long the audio plays, limited to what its size makes plausible: a header of a few bytes can state a
-    /// week.
+    /// Returns the duration of the audio, limited to the longest one that is plausible for its size. A header of a few
+    /// bytes can state a week.
     #[must_use]
     pub fn plausible_duration(&self) -> Option<Duration> {
         let most = Duration::from_secs(self.bytes.len().div_ceil(FEWEST_BYTES_A_SECOND));

@@ -3,9 +3,9 @@
 mod breaker;
 mod capability;
 mod choose;
-mod judge;
 mod pace;
 mod queue;
+mod request_check;
 mod retry_budget;
 mod retry_policy;
 mod settings;
@@ -22,7 +22,7 @@ pub use choose::{Wanted, choose};
 pub use pace::Pace;
 pub use queue::{Applicant, Grant, Queue, Ticket};
 pub use retry_budget::{RetryBudget, RetryBudgetKeys};
-pub use retry_policy::{Next, RetryPolicy, RetryRule};
+pub use retry_policy::{NextCall, RetryPolicy, RetryRule};
 pub use settings::{ChannelConfig, ChannelEntry, ChannelKeys};
 pub use without_file::{channels_without_file, hints_without_file};
 
@@ -31,7 +31,7 @@ use crate::pattern::ModelPattern;
 pub use crate::upstream::LOCAL_MODEL;
 use crate::upstream::{ModelHint, Timeouts, Upstream};
 
-/// Most tasks that may run or wait. This is more than any machine can hold, and small enough that sums cannot overflow.
+/// The most tasks that may run or wait. No machine can hold more, and sums of such numbers cannot overflow.
 pub const MOST_TASKS: usize = 1 << 28;
 
 /// A configured way to serve models.
@@ -54,9 +54,9 @@ pub struct Channel {
     pub weight: u32,
     /// Most tasks that run at the same time.
     pub max_running_tasks: usize,
-    /// Its index among all channels, from 0.
+    /// The channel's index among all channels, from 0.
     pub place: usize,
-    /// Decides whether the channel rests for a while after failures.
+    /// The breaker, which decides whether the channel rests after failures.
     pub breaker: Arc<Breaker>,
     /// How often a failed call is repeated.
     pub retry: RetryRule,

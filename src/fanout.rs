@@ -59,8 +59,9 @@
 //! once, and keeps it until it is of no use. Between portions of such a walk the other futures on the thread are
 //! polled, so that a task with ten thousand subscribers does not delay any other.
 //!
-//! A pump does not write to a full socket until it is writable. It remembers what was begun as a number of bytes and
-//! encodes it again from the log, instead of holding it: a stuck subscriber costs no more than an idle one.
+//! A pump does not write to a full socket until it is writable. It does not hold the rest of a payload. It remembers
+//! how many bytes were written, and encodes the payload again from the log. So a stuck subscriber costs no more than an
+//! idle one.
 
 mod behind;
 mod body;

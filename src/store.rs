@@ -1,6 +1,6 @@
-//! The store: the data that must outlive the process. It knows neither actors nor HTTP.
+//! The store: the data that must outlive the process. It uses neither actors nor HTTP.
 //!
-//! [`Store`] is a handle that also knows the retention times. A backend keeps the data and fulfils the [promises] of a
+//! [`Store`] is a handle that also has the retention times. A backend keeps the data and fulfils the [promises] of a
 //! store. [`Store::open`] chooses the backend. One test suite checks every promise against every backend.
 //!
 //! The backend of a server has three parts: a SQLite database, the spool with the audio of tasks that have not ended,
@@ -12,9 +12,9 @@
 //! # Where to look
 //!
 //! The author of a backend only has to read `promises` and the values that its methods take and return (`records`,
-//! `error`). `questions` and `changes` are the methods of [`Store`]: they add what every backend has in common, such as
-//! the retention times. `local` is the backend of a server, and all other files are parts of it. Tests have a second
-//! backend, `memory`; `suite` has a test of each promise.
+//! `error`). `reads` and `writes` have the methods of [`Store`]. They add the parts that every backend has in common,
+//! such as the retention times. `local` is the backend of a server, and all other files are parts of it. Tests have a
+//! second backend, `memory`; `suite` has a test of each promise.
 //!
 //! # When the disk fails
 //!
@@ -29,7 +29,7 @@
 //!   happens to them.
 //! - Once the writer or a reader has found damage, nothing more is read from the database or written to it.
 //! - A start [examines](integrity) the whole database before it writes to it, and compares the number of commits with a
-//!   [second record](tally).
+//!   [second record](commit_counter).
 //! - Audio and chunks are read with a checksum.
 //!
 //! # Spool
@@ -39,8 +39,8 @@
 //! written and synced before the commit. The commit that ends a task also removes the task's references to audio. The
 //! file of a blob without references is deleted after that commit.
 
-mod changes;
 mod claim;
+mod commit_counter;
 mod error;
 mod health;
 mod integrity;
@@ -51,21 +51,21 @@ mod local;
 #[cfg(test)]
 mod memory;
 mod promises;
-mod questions;
 mod reader;
+mod reads;
 mod records;
-mod rehearsal;
 mod schema;
 mod settings;
 mod spool;
 mod sqlite;
+mod start_check;
 #[cfg(test)]
 mod suite;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod write_ahead_log;
 mod writer;
+mod writes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -76,8 +76,9 @@ use crate::metrics::{DiskLevels, StoreLevels, StoreMetrics};
 use crate::task::Timestamp;
 
 use key_table::KeyTable;
-use local::Local;
+use local::LocalBackend;
 
+pub use commit_counter::LostCommits;
 pub use error::StoreError;
 pub(crate) use health::PATIENCE;
 #[cfg(test)]
@@ -86,11 +87,10 @@ pub use promises::{
     Appended, BlobStore, ChunkJournal, ChunkJournals, Download, KeyStore, Promise, Receive, TaskStore,
 };
 pub use records::{Acceptance, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed};
-pub use rehearsal::{Rehearsed, rehearse};
 pub use settings::{Retention, RetentionKeys, SpoolKeys, StoreConfig, StoreKeys};
-pub use tally::LostCommits;
+pub use start_check::{StartCheck, check_start};
 
-/// Most journals that are read whole at the same time: each holds its chunks and its result in memory while it is read.
+/// The most journals that are read as a whole at the same time. Each takes memory for its chunks and its result.
 const REPLAYS: usize = 2;
 /// If the results of a list's tasks have more bytes than this together, the list is split into several pages.
 pub const MOST_LISTED_BYTES: usize = 4 << 20;
@@ -132,7 +132,7 @@ impl Store {
         config: StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<Self, StoreError> {
-        let (local, journals) = Local::open(data_dir, config, metrics)?;
+        let (local, journals) = LocalBackend::open(data_dir, config, metrics)?;
         Ok(Self::over(Arc::new(local), Arc::new(journals), retention))
     }
 
@@ -179,7 +179,7 @@ impl Store {
         }
     }
 
-    /// Returns the levels of the disk, if the system reports them. Blocks, and blocks as long as a disk that hangs.
+    /// Returns the levels of the disk, if the system reports them. Blocks; if the disk hangs, for as long as it hangs.
     #[must_use]
     pub fn disk(&self) -> Option<DiskLevels> {
         self.blobs.disk()

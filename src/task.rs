@@ -69,7 +69,7 @@ pub struct Task {
     /// The format of the door that submitted the task; `None` if its chunks cannot be subscribed to. Readers may use
     /// other formats, too.
     pub stream: Option<Format>,
-    /// What is asked of the model.
+    /// The question to the model.
     pub question: Question,
     /// The task's place in the trace of its submitter, if there is one.
     pub trace: Option<TraceContext>,

@@ -1,4 +1,4 @@
-//! Upstreams: a request goes in, a stream of events comes out. This module knows no actors, subscribers or stores.
+//! Calls upstreams: sends a request and returns a stream of events. This module uses no actors, subscribers or stores.
 
 mod body;
 mod charset;
@@ -53,8 +53,8 @@ pub use transcription::{ResponseFormat, reader as transcription_reader};
 pub trait Upstream: Send + Sync {
     /// Starts a call. Nothing happens before the stream is polled. Dropping the stream closes the connection.
     ///
-    /// Each item holds the events of one read; an empty batch is a sign of life without an event. The stream ends with
-    /// exactly one [`UpstreamEvent::Finished`] or exactly one error.
+    /// Each item holds the events of one read. An empty batch shows that the upstream still sends data. The stream ends
+    /// with exactly one [`UpstreamEvent::Finished`] or exactly one error.
     fn call(&self, request: UpstreamRequest) -> UpstreamStream;
 }
 
@@ -65,7 +65,7 @@ pub enum UpstreamEvent {
     Text(TextKind, String),
     /// A part of the transcript with times that the upstream measured. Its words are also sent as text.
     Segment(Segment),
-    /// The upstream's progress in percent, if the upstream knows it.
+    /// The upstream's progress in percent, if the upstream reports it.
     Progress(u8),
     /// The answer is complete.
     Finished {

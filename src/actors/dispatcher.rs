@@ -196,7 +196,7 @@ impl Dispatcher {
 
     fn hand_out(&mut self, granted: Vec<(oneshot::Sender<Permit>, Grant)>, now: Instant) {
         for (waiter, grant) in granted {
-            self.pace.turn(now);
+            self.pace.record_turn(now);
             // If the waiting task has left, the permit is dropped, which returns its slot.
             let _ = waiter.send(self.permit(grant));
         }
@@ -216,7 +216,7 @@ impl Dispatcher {
 
     fn refusal(&self, now: Instant) -> Failure {
         Failure::new(ErrorCode::QueueFull, "Too many tasks are waiting already; try again after Retry-After")
-            .with_retry_after(self.pace.next(now))
+            .with_retry_after(self.pace.expected_wait(now))
     }
 
     fn admit(
@@ -240,7 +240,7 @@ impl Dispatcher {
             return Err(self.refusal(now));
         }
         if self.queue.waiting() == 0 {
-            self.pace.begins(now);
+            self.pace.queue_begins(now);
         }
         let (waiter, permit) = oneshot::channel();
         let (ticket, granted) = self.queue.enqueue(applicant, waiter, now);

@@ -66,7 +66,7 @@ enum Generation {
     Successor,
 }
 
-/// The actor that knows all tasks that have an actor, and the kept streams of tasks that had one.
+/// The actor that holds all tasks that have an actor, and the kept streams of ended tasks.
 #[derive(Debug)]
 pub struct Registry {
     tasks: HashMap<TaskId, LiveTask>,

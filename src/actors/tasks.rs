@@ -168,7 +168,7 @@ impl Tasks {
             }
         };
         let mut left = most_bytes.saturating_sub(page.tasks.iter().map(Snapshot::weight).sum());
-        // The actors of tasks that have not ended return their states. The store only knows how those tasks began.
+        // The actors of tasks that have not ended return their states. The store has only the beginning of those tasks.
         for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
             match self.current_state(&task.id, owner, left, Include::default()).await {
                 Ok(now) => left -= show_now(task, now, left),

@@ -333,7 +333,7 @@ async fn a_caller_of_a_task_left_to_the_next_start_cancels_nothing() {
 }
 
 #[actix_rt::test]
-async fn a_task_that_is_being_accepted_when_the_server_stops_is_left_to_the_next_start() {
+async fn a_task_in_acceptance_is_left_to_the_next_start_by_a_stop() {
     let service = service(silent_channel("c", &["*"]), 20);
     let mut submits: Vec<_> = (0..20).map(|_| Box::pin(service.tasks.accept(service.task()))).collect();
     for submit in &mut submits {
@@ -351,7 +351,7 @@ async fn a_task_that_is_being_accepted_when_the_server_stops_is_left_to_the_next
 }
 
 #[actix_rt::test]
-async fn the_end_that_is_already_durable_is_the_one_announced() {
+async fn an_end_that_is_already_durable_is_announced() {
     let service = service(silent_channel("c", &["*"]), 10);
     let accepted = service.tasks.accept(service.task()).await.unwrap();
     let id = accepted.snapshot.id;
@@ -379,7 +379,7 @@ async fn the_end_that_is_already_durable_is_the_one_announced() {
 }
 
 #[actix_rt::test]
-async fn a_submit_without_a_slot_waits_and_one_without_a_place_is_refused() {
+async fn a_submit_waits_for_a_slot_and_is_refused_if_the_queue_is_full() {
     let service = service(Channel { max_running_tasks: 1, ..silent_channel("c", &["*"]) }, 1);
     let running = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     let waiting = service.tasks.accept(service.task()).await.unwrap().snapshot.id;

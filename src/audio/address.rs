@@ -1,4 +1,4 @@
-//! Decides which IP addresses are public unicast addresses: only these may be fetched from by default.
+//! Decides which IP addresses are public unicast addresses. By default, hearken downloads only from these.
 //!
 //! The lists follow IANA's registries of special-purpose addresses ([IPv4], [IPv6]; the RFC of each block is beside
 //! it). In doubt an address is closed, because a host that serves audio to the public has another address. So blocks

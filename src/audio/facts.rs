@@ -1,5 +1,5 @@
-//! The facts about a request's audio that remain when the audio itself is deleted: small, without secrets, and kept as
-//! long as the task.
+//! The facts about a request's audio. They are small, have no secrets, and are kept as long as the task, also after the
+//! audio is deleted.
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //! chunks. [`frame`] and [`chunks`] hold what two formats have in common; [`tags`] knows the tags around any format.
 //! These files know only [`reading`](super::reading) and each other.
 //!
-//! The questions are asked elsewhere: [`recognise`](mod@super::recognise) asks what a file is,
-//! [`layout`](super::layout) where its sound lies, and [`library`](super::library) shows the decoder a header that it
+//! Other modules use this knowledge: [`recognise`](mod@super::recognise) to find the container of a file,
+//! [`layout`](super::layout) to find its sound, and [`library`](super::library) to make headers that the decoder
 //! accepts.
 
 pub(super) mod adts;

@@ -1,5 +1,5 @@
-//! Decides by its text whether hearken may fetch from a URL: the gate that every URL of a client and every hop of a
-//! redirect passes.
+//! Decides by the text of a URL whether hearken may download from it. Every URL of a client and every hop of a redirect
+//! passes this gate.
 //!
 //! Nothing is fetched and no name is resolved here. A literal address that is internal is refused at once, and so is a
 //! name that no public host can have. [`Gate::allows`] judges the address to which a name resolves, once it is known.
@@ -52,7 +52,7 @@ pub struct Gate {
 /// The reason why a URL may not be fetched from, in words for the client that sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The text is not a URL that can be fetched; the message tells why and what to do.
+    /// The text is not a URL that can be fetched; the message says why and what to do.
     #[error("{0}")]
     Malformed(String),
     /// The scheme is neither http nor https.
@@ -110,7 +110,7 @@ impl Gate {
             )
         })?;
         let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
-        // The parser drops empty credentials, so they are refused here; their purpose is to deceive readers.
+        // The parser drops empty credentials, so they are refused here. They only serve to deceive readers.
         if authority.contains('@') {
             return Err(Refusal::Credentials);
         }
@@ -121,7 +121,7 @@ impl Gate {
         Ok(url)
     }
 
-    /// Judges a parsed URL: the client's, or one to which a server redirects.
+    /// Checks a parsed URL: the client's, or one to which a server redirects.
     ///
     /// # Errors
     /// The reason why the URL may not be fetched from.
@@ -143,7 +143,7 @@ impl Gate {
         if port == 0 {
             return malformed("no server can listen on port 0: leave the port out");
         }
-        if self.opens(url.host_str().unwrap_or_default()) {
+        if self.is_allowed_host(url.host_str().unwrap_or_default()) {
             return Ok(());
         }
         if !self.allow_private_networks {
@@ -159,10 +159,10 @@ impl Gate {
     /// [`Url::host_str`].
     #[must_use]
     pub fn allows(&self, host: &str, address: IpAddr) -> bool {
-        self.allow_private_networks || is_public(address) || self.opens(host)
+        self.allow_private_networks || is_public(address) || self.is_allowed_host(host)
     }
 
-    fn opens(&self, host: &str) -> bool {
+    fn is_allowed_host(&self, host: &str) -> bool {
         self.allow_hosts.iter().any(|pattern| pattern.matches(host))
     }
 }
@@ -340,16 +340,16 @@ mod tests {
 
     /// Checks that the HTTP client reads an accepted URL as the gate judged it.
     fn same_for_the_client(accepted: &str) -> Result<(), TestCaseError> {
-        let judged = Url::parse(accepted).unwrap();
+        let parsed = Url::parse(accepted).unwrap();
         let read = accepted.parse::<Uri>();
         prop_assert!(read.is_ok(), "the client does not read {accepted}: {read:?}");
         let read = read.unwrap();
         let default = if read.scheme_str() == Some("https") { 443 } else { 80 };
-        prop_assert_eq!(read.scheme_str(), Some(judged.scheme()));
-        prop_assert_eq!(read.host(), judged.host_str());
-        prop_assert_eq!(read.port_u16().unwrap_or(default), judged.port_or_known_default().unwrap());
+        prop_assert_eq!(read.scheme_str(), Some(parsed.scheme()));
+        prop_assert_eq!(read.host(), parsed.host_str());
+        prop_assert_eq!(read.port_u16().unwrap_or(default), parsed.port_or_known_default().unwrap());
         prop_assert!(!read.authority().unwrap().as_str().contains('@'));
-        prop_assert_eq!(read.path_and_query().unwrap().as_str(), &judged[url::Position::BeforePath..]);
+        prop_assert_eq!(read.path_and_query().unwrap().as_str(), &parsed[url::Position::BeforePath..]);
         Ok(())
     }
 

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused_as_patterns() {
+    fn texts_that_are_not_hosts_are_refused_as_patterns() {
         for text in [
             "",
             "*",

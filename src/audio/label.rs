@@ -4,7 +4,8 @@
 use super::container::Container;
 
 /// Returns true for a media type that is used for audio: any `audio/` type; any `video/` type, because a video has a
-/// sound track and phones and browsers label recordings so; and the types that programs write when they do not know.
+/// sound track and phones and browsers label recordings so; and the general types that programs write for unknown
+/// content.
 #[must_use]
 pub(super) fn is_of_audio(label: &str) -> bool {
     match label.split_once('/') {

@@ -1,6 +1,6 @@
-//! Finds where the sound of a file lies. A file may consist of several files, one behind the other. It may end too
-//! early, and other content may follow its sound. Frames, pages and chunks are counted as they are present, whatever a
-//! header states; nothing is decoded.
+//! Finds the sound in a file. A file may consist of several files, one after the other. It may end too early, and other
+//! content may follow its sound. The frames, pages and chunks that are present are counted, and not what a header
+//! states. Nothing is decoded.
 
 mod beginning;
 mod chunks;
@@ -28,8 +28,8 @@ pub(crate) use unknown::Unknown;
 pub(crate) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The most parts that are distinguished; audio books are joined from sentences.
 const MOST_PARTS: usize = 20_000;
-/// The most parts whose length the library is asked for: each answer costs some reads.
-const MOST_ASKED: usize = 256;
+/// The most parts whose length is requested from the library, because each request costs some reads.
+const MOST_REQUESTED: usize = 256;
 
 /// One of the files that a file consists of: most files consist of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) struct Part {
     pub(crate) duration: Option<Duration>,
     /// True if its last frame, page or box goes on behind the end of the file.
     pub(crate) is_cut: bool,
-    /// How long it would last if nothing was missing, if only its layout shows that.
+    /// How long it would last if nothing were missing; `None` if its layout does not show that.
     pub(crate) promised: Option<Duration>,
     /// The number of places where it is damaged, or where some of it is missing.
     pub(crate) damages: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Makes a part with nothing else known about it.
+    /// Makes a part of which only the container and the range are known.
     fn new(container: Container, range: Range<u64>) -> Self {
         Self {
             container,
@@ -102,7 +102,7 @@ impl Layout {
         if layout.parts.is_empty() {
             layout.push(Part::new(container, start..end));
         }
-        layout.ask(source)?;
+        layout.request_lengths(source)?;
         source.seek(SeekFrom::Start(0))?;
         Ok(layout)
     }
@@ -122,18 +122,18 @@ impl Layout {
     }
 
     /// Records bytes within a part that do not belong to it.
-    fn note(&mut self, range: Range<u64>) {
+    fn add_other_bytes(&mut self, range: Range<u64>) {
         if self.between.len() < MOST_PARTS {
             self.between.push(range);
         }
     }
 
-    /// Asks the library for the lengths that were not counted.
-    fn ask(&mut self, source: &mut impl Source) -> io::Result<()> {
+    /// Requests from the library the lengths that were not counted.
+    fn request_lengths(&mut self, source: &mut impl Source) -> io::Result<()> {
         // The pages of Ogg show everything that the library knows, and more.
         let unknown = self.parts.iter_mut().filter(|part| part.container != Container::Ogg);
         let unknown = unknown.filter(|part| part.duration.is_none());
-        for part in unknown.take(MOST_ASKED) {
+        for part in unknown.take(MOST_REQUESTED) {
             part.duration =
                 ask_part(source, part.range.clone(), part.container, MOST_READ, |format| length(format))?;
         }

@@ -1,6 +1,6 @@
-//! The library that parses containers, kept within bounds. It sees one range of a file, may read a limited number of
-//! bytes, and may fail or panic on any bytes. If it would refuse a header, `corrected` shows it a corrected one. This
-//! file does not decide what the questions are.
+//! Calls the library that parses containers, within limits. The library gets one range of a file, may read a limited
+//! number of bytes, and may fail or panic on any bytes. If it would refuse a header, it gets a header from `corrected`.
+//! The callers decide what to ask of the library.
 
 mod corrected;
 pub(super) mod made_header;

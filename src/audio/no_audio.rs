@@ -1,4 +1,4 @@
-//! The reasons why bytes are not usable audio, in a user's words: what they are, and what to do instead.
+//! The reasons why bytes are not usable audio, for messages to users: what the bytes are, and what to do instead.
 
 pub(super) mod foreign;
 

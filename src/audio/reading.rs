@@ -1,4 +1,4 @@
-//! Bounded reads at any offset of a file, wherever its bytes are. This file knows no format.
+//! Bounded reads at any offset of a file, in memory or on a disk. This module does not depend on any format.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;

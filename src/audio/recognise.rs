@@ -19,20 +19,20 @@ use super::reading::{Source, read_at};
 /// Recognises the container in `source` from its bytes alone, and leaves `source` at its start.
 ///
 /// A strong signature (RIFF/WAVE, FORM/AIFF, OggS, fLaC, ftyp) decides even if the rest is cut off or in an unknown
-/// codec, as long as one sample, frame or packet of sound follows the headers: a model invents speech from a file
-/// without any. A frame sync of MPEG audio or ADTS has only a dozen bits, so more frames must follow where its length
-/// points. The frames may begin a little later, if unknown bytes precede them.
+/// codec, as long as one sample, frame or packet of sound follows the headers: a model invents speech for a file
+/// without any. A frame sync of MPEG audio or ADTS has only a dozen bits, so more frames must follow, each where the
+/// one before it ends. The frames may begin a little later, if unknown bytes precede them.
 ///
 /// # Errors
 ///
 /// Only a failure of the source.
 pub fn recognise(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
-    let found = judge(source);
+    let found = recognised(source);
     source.seek(SeekFrom::Start(0))?;
     found
 }
 
-fn judge(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
+fn recognised(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
     let tags = tags::in_front(source)?;
     let start = tags.end;
     let end = source.seek(SeekFrom::End(0))?;
@@ -66,7 +66,7 @@ fn judge(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
     Ok(Err(match tags.count {
         0 if end == 0 => NoAudio::Empty,
         0 => NoAudio::Unknown,
-        // Programs that put tags in front of a file make MP3s.
+        // A file with tags and without sound counts as an MP3, because such programs make MP3s.
         _ => NoAudio::Soundless(Container::Mp3),
     }))
 }

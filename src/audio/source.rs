@@ -1,4 +1,4 @@
-//! `audio_url`: an http(s) URL or a base64 data URI, judged only by its text.
+//! Reads an `audio_url`: an http(s) URL or a base64 data URI. Only its text is checked.
 //!
 //! Nothing is fetched and no name is resolved here.
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn other_data_uris_are_refused() {
+    fn data_uris_in_another_form_are_refused() {
         for uri in [
             "data:audio/wav,abc",
             "data:audio/wav;base64",

@@ -1,10 +1,9 @@
 //! The breaker of a channel. After several failures in a row the channel rests for a while. Then one call, the probe,
-//! tries it. If the probe works, the channel is used as before; if not, it rests for twice as long.
+//! tests it. If the probe succeeds, the channel is used as before; if not, it rests for twice as long.
 //!
-//! There are two counters of failures in a row. The first counts calls that fail before any part of an answer comes.
-//! The first words of any call reset it: an answer may take minutes, and a channel that sends words works. The second
-//! counts calls that break after their first words. Only a completed answer resets it, because a channel that cuts
-//! every answer does not work.
+//! There are two counters of failures in a row. The first counts calls that fail before any part of an answer arrives.
+//! The first words of any answer reset it, because an answer may take minutes. The second counts calls that break after
+//! their first words. Only a completed answer resets it, because a channel that breaks every answer does not work.
 //!
 //! Many threads use the breaker, and no thread waits for another: it consists of atomics, and takes the time as an
 //! argument. The caller decides whether a resting channel is called anyway because there is no other.
@@ -52,17 +51,17 @@ impl BreakerState {
     }
 }
 
-/// The breaker of one channel. Each value is consistent on its own. Calls that change two of them at the same moment
-/// can cause one probe more or less, and nothing else.
+/// The breaker of one channel. Each value is consistent on its own. If two calls change the values at the same moment,
+/// there may be one probe more or less. Nothing else can happen.
 #[derive(Debug)]
 pub struct Breaker {
     rule: BreakerRule,
     origin: Instant,
-    /// Calls that have failed without any words, since the last call that had some.
-    silences: AtomicU32,
+    /// Calls that have failed before their first words, since the last call that had some.
+    unanswered: AtomicU32,
     /// Calls that have broken after their first words, since the last call that completed.
-    breaks: AtomicU32,
-    /// True if the channel rests because of `breaks`.
+    broken_answers: AtomicU32,
+    /// True if the channel rests because of `broken_answers`.
     is_broken: AtomicBool,
     /// When the probe may start, in milliseconds after the origin; 0 while the channel works.
     probe_at: AtomicU64,
@@ -90,8 +89,8 @@ impl Breaker {
         Self {
             rule,
             origin: now,
-            silences: AtomicU32::new(0),
-            breaks: AtomicU32::new(0),
+            unanswered: AtomicU32::new(0),
+            broken_answers: AtomicU32::new(0),
             is_broken: AtomicBool::new(false),
             probe_at: AtomicU64::new(0),
             probing: AtomicBool::new(false),
@@ -124,17 +123,17 @@ impl Breaker {
         (is_due && !self.probing.swap(true, Relaxed)).then(|| Probe(Arc::clone(self)))
     }
 
-    /// Records that the first words of an answer have come. Returns true if the channel was resting and now counts as
-    /// working.
-    pub fn spoke(&self) -> bool {
-        self.silences.store(0, Relaxed);
+    /// Records that the first words of an answer have arrived. Returns true if the channel was resting and now counts
+    /// as working.
+    pub fn answer_begun(&self) -> bool {
+        self.unanswered.store(0, Relaxed);
         !self.is_broken.load(Relaxed) && self.close()
     }
 
     /// Records that a call has completed. Returns true if the channel was resting.
-    pub fn worked(&self) -> bool {
-        self.silences.store(0, Relaxed);
-        self.breaks.store(0, Relaxed);
+    pub fn completed(&self) -> bool {
+        self.unanswered.store(0, Relaxed);
+        self.broken_answers.store(0, Relaxed);
         self.is_broken.store(false, Relaxed);
         self.close()
     }
@@ -142,20 +141,19 @@ impl Breaker {
     fn close(&self) -> bool {
         let closes = self.probe_at.load(Relaxed) != 0 && self.probe_at.swap(0, Relaxed) != 0;
         if closes {
-            // The probe has done its work, although its call may go on for minutes. The next rest has a probe of its
-            // own.
+            // The probe has succeeded, although its call may go on for minutes. The next rest gets its own probe.
             self.probing.store(false, Relaxed);
         }
         closes
     }
 
-    /// Records a call that failed through the channel's fault; `spoke` is true if that was after its first words.
+    /// Records a call that failed through the channel's fault; `answer_begun` is true if that was after its first words.
     /// Returns how long the channel rests, if a rest begins now.
-    pub fn failed(&self, probe: Option<Probe>, spoke: bool, now: Instant) -> Option<Duration> {
+    pub fn failed(&self, probe: Option<Probe>, answer_begun: bool, now: Instant) -> Option<Duration> {
         let first = self.rule.rest.as_millis() as u64;
         let open = self.probe_at.load(Relaxed);
         let rest = if open == 0 {
-            let row = if spoke { &self.breaks } else { &self.silences };
+            let row = if answer_begun { &self.broken_answers } else { &self.unanswered };
             let failures = row.fetch_add(1, Relaxed).saturating_add(1);
             if self.rule.failures == 0 || failures < self.rule.failures {
                 return None;
@@ -164,12 +162,12 @@ impl Breaker {
         } else if probe.is_some() {
             (self.rest.load(Relaxed) * 2).min(first * u64::from(MOST_RESTS))
         } else {
-            // This call already ran when the rest began, or had no other channel.
+            // The rest has begun already. This call ran before, or its task had no other channel.
             return None;
         };
         let until = self.ms(now) + rest.max(1);
         self.rest.store(rest, Relaxed);
-        self.is_broken.store(spoke, Relaxed);
+        self.is_broken.store(answer_begun, Relaxed);
         let begun = self.probe_at.compare_exchange(open, until, Relaxed, Relaxed);
         begun.is_ok().then_some(Duration::from_millis(rest))
     }
@@ -205,7 +203,7 @@ mod tests {
         assert!(!breaker.is_resting(at(start, 10)));
         let states = [9, 10].map(|seconds| breaker.state(at(start, seconds)));
         assert_eq!(states, [BreakerState::Open, BreakerState::HalfOpen]);
-        assert!(breaker.worked());
+        assert!(breaker.completed());
         assert_eq!(breaker.state(at(start, 10)), BreakerState::Closed);
     }
 
@@ -216,39 +214,39 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(breaker.failed(None, false, now), None);
             assert_eq!(breaker.failed(None, false, now), None);
-            assert!(!breaker.worked());
+            assert!(!breaker.completed());
         }
         assert!(!breaker.is_resting(now));
     }
 
     #[test]
-    fn first_words_reset_the_silences_and_only_an_end_resets_the_breaks() {
+    fn first_words_reset_one_counter_and_only_an_end_resets_both() {
         let now = Instant::now();
         let breaker = Breaker::new(RULE, now);
         for _ in 0..20 {
             assert_eq!(breaker.failed(None, false, now), None);
             assert_eq!(breaker.failed(None, false, now), None);
-            assert!(!breaker.spoke());
+            assert!(!breaker.answer_begun());
         }
         for _ in 0..2 {
-            assert!(!breaker.spoke());
+            assert!(!breaker.answer_begun());
             assert_eq!(breaker.failed(None, true, now), None);
         }
         assert_eq!(breaker.failed(None, true, now), Some(RULE.rest));
-        assert!(!breaker.spoke(), "first words do not close it");
+        assert!(!breaker.answer_begun(), "first words do not close it");
         assert!(breaker.is_resting(now));
-        assert!(breaker.worked());
+        assert!(breaker.completed());
         assert!(!breaker.is_resting(now));
     }
 
     #[test]
-    fn one_probe_decides_even_if_it_takes_long() {
+    fn one_probe_decides_even_if_it_takes_a_long_time() {
         let (breaker, start) = resting();
         assert!(breaker.enter(at(start, 5)).is_none());
         let probe = breaker.enter(at(start, 10)).unwrap();
         assert!(breaker.is_resting(at(start, 500)), "while the probe runs, no other call is made");
         assert!(breaker.enter(at(start, 500)).is_none());
-        assert!(breaker.worked());
+        assert!(breaker.completed());
         drop(probe);
         assert!(!breaker.is_resting(at(start, 501)));
         assert!(breaker.enter(at(start, 501)).is_none());
@@ -282,7 +280,7 @@ mod tests {
     fn a_probe_whose_call_goes_on_does_not_block_the_next_probe() {
         let (breaker, start) = resting();
         let _goes_on = breaker.enter(at(start, 10)).unwrap();
-        assert!(breaker.spoke());
+        assert!(breaker.answer_begun());
         for _ in 0..3 {
             breaker.failed(None, false, at(start, 20));
         }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use rand::{Rng, RngExt};
 
 use super::Capability;
-use super::judge::{only_one_audio, too_hot, too_large, unsupported_format};
+use super::request_check::{only_one_audio, temperature_out_of_range, too_large, unsupported_format};
 use super::{Channel, Channels};
 use crate::audio::Container;
 use crate::error::{ErrorCode, Failure};
 use crate::task::Question;
 use crate::wire::path;
 
-/// A request as the choice of channels sees it.
+/// The properties of a request by which channels are chosen.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
     question: &'a Question,
@@ -89,7 +89,7 @@ pub fn choose(
         let most = candidates.iter().map(|channel| channel.max_temperature).fold(0.0, f64::max);
         candidates.retain(|channel| temperature <= channel.max_temperature);
         if candidates.is_empty() {
-            return Err(too_hot(temperature, most));
+            return Err(temperature_out_of_range(temperature, most));
         }
     }
     let most = candidates.iter().map(|channel| channel.max_request_bytes).max().unwrap_or(0);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_share_by_weight() {
+    fn channels_of_equal_priority_share_by_weight() {
         let channels = Channels::new([
             Channel { weight: 3, ..silent_channel("three", &["m"]) },
             silent_channel("one", &["m"]),

@@ -1,16 +1,16 @@
-//! The pace at which waiting tasks get their turn. From it follows when a refused submit is asked to retry.
+//! The pace at which waiting tasks get a slot. The `Retry-After` of a refused submit is computed from it.
 
 use std::time::{Duration, Instant};
 
-/// Turns are counted over the current window of this length and the one before it.
+/// The length of a window. The turns of the current window and the one before it are counted.
 const WINDOW: Duration = Duration::from_secs(60);
-/// The wait that is returned before anything is known.
+/// The wait that is returned before any task had its turn.
 const UNKNOWN: Duration = Duration::from_secs(5);
 /// The longest wait that is returned, because the load may change before it ends.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The pace of a queue: how many tasks have had their turn in how much time. Each turn frees a place. Turns may come in
-/// bursts, so the average counts and not the gaps.
+/// The pace of a queue: how many waiting tasks have got a slot (a turn) in how much time. Each turn frees a place in
+/// the queue. Turns may come in bursts, so the average over a window is used.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// When the current window began.
@@ -18,13 +18,13 @@ pub struct Pace {
     turns: u32,
     /// The turns of the window before, and its length.
     before: (u32, Duration),
-    /// The last turn, or when the queue began.
+    /// When the last turn was, or when the queue began.
     last: Option<Instant>,
 }
 
 impl Pace {
-    /// Records that a task begins to wait in an empty queue. The time before this is ignored.
-    pub fn begins(&mut self, now: Instant) {
+    /// Records that a task begins to wait in an empty queue. The time before this does not count.
+    pub fn queue_begins(&mut self, now: Instant) {
         if let Some(window) = self.window {
             self.close(window, self.last.unwrap_or(now));
         }
@@ -32,8 +32,8 @@ impl Pace {
         self.last = Some(now);
     }
 
-    /// Records that a waiting task got its turn.
-    pub fn turn(&mut self, now: Instant) {
+    /// Records that a waiting task got a slot.
+    pub fn record_turn(&mut self, now: Instant) {
         match self.window {
             Some(window) if now.saturating_duration_since(window) < WINDOW => {}
             Some(window) => {
@@ -53,9 +53,9 @@ impl Pace {
         self.turns = 0;
     }
 
-    /// Returns the expected time until a place is free.
+    /// Returns the expected time until a place in the queue is free.
     #[must_use]
-    pub fn next(&self, now: Instant) -> Duration {
+    pub fn expected_wait(&self, now: Instant) -> Duration {
         let age = |since: Option<Instant>| {
             since.map(|since| now.saturating_duration_since(since)).unwrap_or_default()
         };
@@ -64,7 +64,7 @@ impl Pace {
             0 => UNKNOWN,
             turns => (time + age(self.window)) / turns,
         };
-        // A queue that has not moved for longer than usual will not move at once.
+        // If the last turn was longer ago than the average, the next one is not expected earlier than that.
         gap.max(age(self.last)).min(LONGEST)
     }
 }
@@ -81,47 +81,47 @@ mod tests {
     fn the_wait_is_the_average_time_of_a_turn() {
         let start = Instant::now();
         let mut pace = Pace::default();
-        pace.begins(start);
+        pace.queue_begins(start);
         let mut now = start;
         for _ in 0..50 {
             now += Duration::from_secs(3);
-            pace.turn(now);
+            pace.record_turn(now);
         }
-        assert_eq!(seconds(pace.next(now)), 3);
+        assert_eq!(seconds(pace.expected_wait(now)), 3);
     }
 
     #[test]
     fn the_wait_for_turns_in_bursts_is_their_average_distance() {
         let start = Instant::now();
         let mut pace = Pace::default();
-        pace.begins(start);
+        pace.queue_begins(start);
         let mut now = start;
         for _ in 0..4 {
             now += Duration::from_secs(40);
-            (0..8).for_each(|_| pace.turn(now));
+            (0..8).for_each(|_| pace.record_turn(now));
         }
-        assert!((3..=6).contains(&seconds(pace.next(now))), "{:?}", pace.next(now));
+        assert!((3..=6).contains(&seconds(pace.expected_wait(now))), "{:?}", pace.expected_wait(now));
     }
 
     #[test]
     fn a_queue_that_does_not_move_makes_the_wait_longer() {
         let start = Instant::now();
         let mut pace = Pace::default();
-        pace.begins(start);
-        pace.turn(start + Duration::from_secs(1));
-        assert!((40..=41).contains(&seconds(pace.next(start + Duration::from_secs(41)))));
-        assert_eq!(pace.next(start + Duration::from_secs(4000)), LONGEST);
+        pace.queue_begins(start);
+        pace.record_turn(start + Duration::from_secs(1));
+        assert!((40..=41).contains(&seconds(pace.expected_wait(start + Duration::from_secs(41)))));
+        assert_eq!(pace.expected_wait(start + Duration::from_secs(4000)), LONGEST);
     }
 
     #[test]
     fn time_without_a_queue_does_not_count() {
         let start = Instant::now();
         let mut pace = Pace::default();
-        pace.begins(start);
-        pace.turn(start + Duration::from_secs(2));
+        pace.queue_begins(start);
+        pace.record_turn(start + Duration::from_secs(2));
         let later = start + Duration::from_secs(1000);
-        pace.begins(later);
-        assert_eq!(seconds(pace.next(later)), 2);
-        assert_eq!(seconds(Pace::default().next(later)), 5);
+        pace.queue_begins(later);
+        assert_eq!(seconds(pace.expected_wait(later)), 2);
+        assert_eq!(seconds(Pace::default().expected_wait(later)), 5);
     }
 }

@@ -1,8 +1,9 @@
-//! Decides which task runs next, and where: the slots of all channels and the tasks that wait for one. Pure.
+//! Decides which waiting task runs next, and at which channel. It owns the slots of all channels and the waiting tasks.
+//! Pure.
 //!
-//! A task may run at any of its candidates. It waits for those that should be tried first: the channels of the highest
-//! priority that do not rest. If all rest, it waits for those of the highest priority all the same. It never waits for
-//! a slot of a lower priority because the better channels are busy.
+//! A task may run at any of its candidates. It waits for the candidates of the highest priority that do not rest; if
+//! all rest, for those of the highest priority. It does not take a slot of a lower priority only because better
+//! channels are busy.
 //!
 //! A free slot goes to the key whose turn it is, and among its tasks to the one that waits longest. So a key with a
 //! thousand waiting tasks and one with a single task take turns. A key that already runs as many tasks as it may is
@@ -29,7 +30,7 @@ pub struct Applicant {
     pub key: KeyHash,
     /// How many tasks of this key may run at the same time.
     pub most_running: Option<NonZeroU32>,
-    /// Where it may run, in the order in which the channels are tried; never empty.
+    /// The channels where it may run, in the order in which they are tried; never empty.
     pub candidates: Vec<Arc<Channel>>,
     /// The ticket of an earlier permit, if the task comes from another channel.
     pub ticket: Option<Ticket>,
@@ -48,11 +49,11 @@ pub struct Grant {
     pub ticket: Ticket,
 }
 
-/// All slots and all waiting tasks. `W` is what notifies a waiting task.
+/// All slots and all waiting tasks. `W` is the value that notifies a waiting task.
 #[derive(Debug)]
 pub struct Queue<W> {
     /// Indexed by [`Channel::place`].
-    lines: Vec<Line>,
+    channel_queues: Vec<ChannelQueue>,
     waiting: HashMap<Ticket, Waiting<W>>,
     /// How many of the waiting tasks come from another channel.
     moved: usize,
@@ -62,7 +63,7 @@ pub struct Queue<W> {
 
 /// The free slots of one channel, and the tasks that wait for them.
 #[derive(Debug)]
-struct Line {
+struct ChannelQueue {
     channel: Arc<Channel>,
     free: usize,
     /// True if the channel rested at the last check.
@@ -78,7 +79,7 @@ struct Waiting<W> {
     /// True if the task comes from another channel.
     moved: bool,
     since: Instant,
-    /// The lines in which the task waits.
+    /// The channels for which the task waits.
     places: Vec<usize>,
     waiter: W,
 }
@@ -87,7 +88,7 @@ impl<W> Queue<W> {
     /// Creates the queue, with all slots free.
     #[must_use]
     pub fn new(channels: &Channels) -> Self {
-        let line = |channel: &Arc<Channel>| Line {
+        let channel_queue = |channel: &Arc<Channel>| ChannelQueue {
             channel: Arc::clone(channel),
             free: channel.max_running_tasks,
             resting: false,
@@ -95,7 +96,7 @@ impl<W> Queue<W> {
             tickets: HashMap::new(),
         };
         Self {
-            lines: channels.iter().map(line).collect(),
+            channel_queues: channels.iter().map(channel_queue).collect(),
             waiting: HashMap::new(),
             moved: 0,
             running: HashMap::new(),
@@ -103,7 +104,7 @@ impl<W> Queue<W> {
         }
     }
 
-    /// Returns how many waiting tasks had no slot before.
+    /// Returns how many waiting tasks have had no slot yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.len() - self.moved
@@ -119,32 +120,36 @@ impl<W> Queue<W> {
     #[must_use]
     pub fn levels(&self, now: Instant) -> QueueLevels {
         let first = self.waiting.values().filter(|waiting| !waiting.moved).map(|waiting| waiting.since).min();
-        let taken = |line: &Line| {
-            let all = line.channel.max_running_tasks;
-            (line.channel.name.clone(), all.saturating_sub(line.free), all)
+        let taken = |channel_queue: &ChannelQueue| {
+            let all = channel_queue.channel.max_running_tasks;
+            (channel_queue.channel.name.clone(), all.saturating_sub(channel_queue.free), all)
         };
         QueueLevels {
             pending: self.waiting(),
             oldest: first.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             changing: self.moved,
-            channels: self.lines.iter().map(taken).collect(),
+            channels: self.channel_queues.iter().map(taken).collect(),
         }
     }
 
     /// Returns the number of slots, taken or not.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.lines.iter().map(|line| line.channel.max_running_tasks).fold(0, usize::saturating_add)
+        self.channel_queues
+            .iter()
+            .map(|channel_queue| channel_queue.channel.max_running_tasks)
+            .fold(0, usize::saturating_add)
     }
 
-    /// Takes a slot, if one is free where the applicant should run. This overtakes no waiting task: after
-    /// [`settle`](Self::settle), no waiting task could take any slot that is still free.
+    /// Takes a slot, if one is free where the applicant should run. No waiting task is passed over: after
+    /// [`settle`](Self::settle), no waiting task could take a slot that is still free.
     pub fn take(&mut self, applicant: &Applicant, now: Instant) -> Option<Grant> {
         if self.is_at_its_limit(applicant) {
             return None;
         }
-        let channel = route(&applicant.candidates, now)
-            .find(|channel| self.lines.get(channel.place).is_some_and(|line| line.free > 0))?;
+        let channel = route(&applicant.candidates, now).find(|channel| {
+            self.channel_queues.get(channel.place).is_some_and(|channel_queue| channel_queue.free > 0)
+        })?;
         let channel = Arc::clone(channel);
         let ticket = self.ticket(applicant);
         Some(self.grant(applicant.key, channel, ticket, now))
@@ -155,7 +160,7 @@ impl<W> Queue<W> {
     pub fn enqueue(&mut self, applicant: Applicant, waiter: W, now: Instant) -> (Ticket, Vec<(W, Grant)>) {
         let moved = applicant.ticket.is_some();
         let ticket = self.ticket(&applicant);
-        self.stand(ticket, Waiting { applicant, moved, since: now, places: Vec::new(), waiter }, now);
+        self.insert(ticket, Waiting { applicant, moved, since: now, places: Vec::new(), waiter }, now);
         let mut granted = self.serve(now);
         granted.extend(self.settle(now));
         (ticket, granted)
@@ -166,18 +171,18 @@ impl<W> Queue<W> {
     pub fn settle(&mut self, now: Instant) -> Vec<(W, Grant)> {
         let mut granted = Vec::new();
         // A task that gets a slot may be a channel's probe. Then other tasks must avoid that channel.
-        while self.notice(now) {
+        while self.requeue_changed(now) {
             granted.extend(self.serve(now));
         }
         granted
     }
 
-    fn notice(&mut self, now: Instant) -> bool {
+    fn requeue_changed(&mut self, now: Instant) -> bool {
         let mut changed = Vec::new();
-        for line in &mut self.lines {
-            let resting = line.channel.breaker.is_resting(now);
-            if std::mem::replace(&mut line.resting, resting) != resting {
-                changed.push(line.channel.place);
+        for channel_queue in &mut self.channel_queues {
+            let resting = channel_queue.channel.breaker.is_resting(now);
+            if std::mem::replace(&mut channel_queue.resting, resting) != resting {
+                changed.push(channel_queue.channel.place);
             }
         }
         if changed.is_empty() || self.waiting.is_empty() {
@@ -191,14 +196,14 @@ impl<W> Queue<W> {
         // Keys get their turns in the order of their tasks' tickets.
         concerned.sort_unstable();
         for ticket in concerned {
-            if let Some(waiting) = self.take_out(ticket) {
-                self.stand(ticket, waiting, now);
+            if let Some(waiting) = self.remove(ticket) {
+                self.insert(ticket, waiting, now);
             }
         }
         true
     }
 
-    /// Takes a slot back. Returns the tasks that get a slot now.
+    /// Takes back a slot. Returns the tasks that get a slot now.
     pub fn give_back(&mut self, key: KeyHash, place: usize, now: Instant) -> Vec<(W, Grant)> {
         if let Some(running) = self.running.get_mut(&key) {
             *running -= 1;
@@ -206,25 +211,25 @@ impl<W> Queue<W> {
                 self.running.remove(&key);
             }
         }
-        if let Some(line) = self.lines.get_mut(place) {
-            line.free += 1;
+        if let Some(channel_queue) = self.channel_queues.get_mut(place) {
+            channel_queue.free += 1;
         }
-        // At other channels, too, tasks may have waited for their key and not for a slot.
+        // All channels are served: a task may have waited only because its key had reached its limit.
         self.serve(now)
     }
 
     /// Removes a task that no longer waits.
     pub fn leave(&mut self, ticket: Ticket) {
-        self.take_out(ticket);
+        self.remove(ticket);
     }
 
     /// Removes all waiting tasks.
     pub fn clear(&mut self) {
         self.waiting.clear();
         self.moved = 0;
-        for line in &mut self.lines {
-            line.turns.clear();
-            line.tickets.clear();
+        for channel_queue in &mut self.channel_queues {
+            channel_queue.turns.clear();
+            channel_queue.tickets.clear();
         }
     }
 
@@ -240,14 +245,14 @@ impl<W> Queue<W> {
         applicant.most_running.is_some_and(|most| running >= most.get())
     }
 
-    fn stand(&mut self, ticket: Ticket, mut waiting: Waiting<W>, now: Instant) {
+    fn insert(&mut self, ticket: Ticket, mut waiting: Waiting<W>, now: Instant) {
         let Applicant { key, candidates, .. } = &waiting.applicant;
         waiting.places = route(candidates, now).map(|channel| channel.place).collect();
         for place in &waiting.places {
-            let Some(line) = self.lines.get_mut(*place) else { continue };
-            let tickets = line.tickets.entry(*key).or_default();
+            let Some(channel_queue) = self.channel_queues.get_mut(*place) else { continue };
+            let tickets = channel_queue.tickets.entry(*key).or_default();
             if tickets.is_empty() {
-                line.turns.push_back(*key);
+                channel_queue.turns.push_back(*key);
             }
             tickets.insert(ticket);
         }
@@ -255,17 +260,17 @@ impl<W> Queue<W> {
         self.waiting.insert(ticket, waiting);
     }
 
-    fn take_out(&mut self, ticket: Ticket) -> Option<Waiting<W>> {
+    fn remove(&mut self, ticket: Ticket) -> Option<Waiting<W>> {
         let waiting = self.waiting.remove(&ticket)?;
         self.moved -= usize::from(waiting.moved);
         let key = waiting.applicant.key;
         for place in &waiting.places {
-            let Some(line) = self.lines.get_mut(*place) else { continue };
-            let Some(tickets) = line.tickets.get_mut(&key) else { continue };
+            let Some(channel_queue) = self.channel_queues.get_mut(*place) else { continue };
+            let Some(tickets) = channel_queue.tickets.get_mut(&key) else { continue };
             tickets.remove(&ticket);
             if tickets.is_empty() {
-                line.tickets.remove(&key);
-                line.turns.retain(|other| *other != key);
+                channel_queue.tickets.remove(&key);
+                channel_queue.turns.retain(|other| *other != key);
             }
         }
         Some(waiting)
@@ -276,19 +281,19 @@ impl<W> Queue<W> {
         let mut granted = Vec::new();
         let mut changed = true;
         while std::mem::take(&mut changed) {
-            for place in 0..self.lines.len() {
+            for place in 0..self.channel_queues.len() {
                 while let Some((ticket, waiting)) = self.next(place) {
                     changed = true;
-                    let mut asked = route(&waiting.applicant.candidates, now);
-                    match asked.find(|channel| channel.place == place).cloned() {
+                    let mut wanted = route(&waiting.applicant.candidates, now);
+                    match wanted.find(|channel| channel.place == place).cloned() {
                         Some(channel) => {
                             let grant = self.grant(waiting.applicant.key, channel, ticket, now);
                             granted.push((waiting.waiter, grant));
                         }
                         // The channel has begun to rest since the last check.
                         None => {
-                            drop(asked);
-                            self.stand(ticket, waiting, now);
+                            drop(wanted);
+                            self.insert(ticket, waiting, now);
                         }
                     }
                 }
@@ -297,23 +302,23 @@ impl<W> Queue<W> {
         granted
     }
 
-    /// Takes out the task whose turn it is at a channel that has a free slot.
+    /// Removes and returns the task whose turn it is, if the channel has a free slot.
     fn next(&mut self, place: usize) -> Option<(Ticket, Waiting<W>)> {
-        let line = self.lines.get(place).filter(|line| line.free > 0)?;
-        let (turn, ticket) = line.turns.iter().enumerate().find_map(|(turn, key)| {
-            let ticket = *line.tickets.get(key)?.first()?;
+        let channel_queue = self.channel_queues.get(place).filter(|channel_queue| channel_queue.free > 0)?;
+        let (turn, ticket) = channel_queue.turns.iter().enumerate().find_map(|(turn, key)| {
+            let ticket = *channel_queue.tickets.get(key)?.first()?;
             let waiting = self.waiting.get(&ticket)?;
             (!self.is_at_its_limit(&waiting.applicant)).then_some((turn, ticket))
         })?;
-        let turns = &mut self.lines.get_mut(place)?.turns;
+        let turns = &mut self.channel_queues.get_mut(place)?.turns;
         let key = turns.remove(turn)?;
         turns.push_back(key);
-        Some((ticket, self.take_out(ticket)?))
+        Some((ticket, self.remove(ticket)?))
     }
 
     fn grant(&mut self, key: KeyHash, channel: Arc<Channel>, ticket: Ticket, now: Instant) -> Grant {
-        if let Some(line) = self.lines.get_mut(channel.place) {
-            line.free = line.free.saturating_sub(1);
+        if let Some(channel_queue) = self.channel_queues.get_mut(channel.place) {
+            channel_queue.free = channel_queue.free.saturating_sub(1);
         }
         *self.running.entry(key).or_default() += 1;
         let probe = channel.breaker.enter(now);

@@ -15,11 +15,11 @@ use crate::upstream::{Remedy, UpstreamError, try_again_in};
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause without a hint of the upstream.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// By this fraction a repeat may come later than the upstream requested, so that not all repeats come at the same
+/// A repeat may come later than the upstream requested by up to this fraction, so that not all repeats come at the same
 /// moment.
 const HINT_JITTER: f64 = 0.1;
 /// The `Retry-After` if all channels have failed and none has given a hint.
-const COME_BACK: Duration = Duration::from_secs(10);
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// How often a call is repeated that failed before any part of its answer was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,22 +30,22 @@ pub struct RetryRule {
     pub max_wait: Duration,
 }
 
-/// What follows a failed call.
+/// The step after a failed call.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Next {
+pub enum NextCall {
     /// Calls the same channel again after this pause.
-    Again(Duration),
+    SameChannel(Duration),
     /// Calls one of the remaining candidates.
-    Elsewhere,
+    OtherChannel,
     /// No further call: the task ends with this failure.
     End(Failure),
 }
 
-/// The channels where a task may still run, and the cost of its calls so far.
+/// The retry policy of one task: its remaining channels, and the calls that it has made.
 #[derive(Debug)]
 pub struct RetryPolicy {
-    /// The current channel, and those that have not had their turn.
-    left: Vec<Arc<Channel>>,
+    /// The current channel, and those that were not called yet.
+    remaining: Vec<Arc<Channel>>,
     /// How many channels have failed permanently.
     failed: usize,
     /// Calls to the current channel.
@@ -54,19 +54,19 @@ pub struct RetryPolicy {
     /// Number of all calls, and when the first one began.
     spent: u32,
     began: Option<Instant>,
-    /// Of the failed channels: the soonest hint, and whether a later retry may succeed at one of them.
+    /// The soonest retry hint of the failed channels, and whether a later retry may succeed at one of them.
     soonest: Option<Duration>,
     retryable: bool,
-    /// The failure of the last of them.
+    /// The failure of the last failed channel.
     last: Option<Failure>,
 }
 
 impl RetryPolicy {
-    /// Creates the policy for candidates in the order in which they are tried. A task that will not run has none.
+    /// Creates the policy for candidates in the order in which they are tried. A task that does not run has none.
     #[must_use]
     pub fn new(candidates: Vec<Arc<Channel>>, budget: RetryBudget) -> Self {
         Self {
-            left: candidates,
+            remaining: candidates,
             failed: 0,
             calls: 0,
             budget,
@@ -81,24 +81,24 @@ impl RetryPolicy {
     /// Returns the channels where the task may still run.
     #[must_use]
     pub fn candidates(&self) -> &[Arc<Channel>] {
-        &self.left
+        &self.remaining
     }
 
     /// Returns the number of channels, including those that have failed permanently.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.left.len() + self.failed
+        self.remaining.len() + self.failed
     }
 
     /// Removes the candidates that cannot take the audio, once it is known.
     ///
     /// # Errors
     /// The refusal of the last candidate, if none can take it.
-    pub fn narrow(&mut self, judge: impl Fn(&Channel) -> Result<(), Failure>) -> Result<(), Failure> {
+    pub fn remove_unfit(&mut self, check: impl Fn(&Channel) -> Result<(), Failure>) -> Result<(), Failure> {
         let mut refusal = None;
-        self.left.retain(|channel| judge(channel).map_err(|failure| refusal = Some(failure)).is_ok());
+        self.remaining.retain(|channel| check(channel).map_err(|failure| refusal = Some(failure)).is_ok());
         match refusal {
-            Some(failure) if self.left.is_empty() => Err(failure),
+            Some(failure) if self.remaining.is_empty() => Err(failure),
             _ => Ok(()),
         }
     }
@@ -128,33 +128,33 @@ impl RetryPolicy {
         err: UpstreamError,
         now: Instant,
         rng: &mut impl Rng,
-    ) -> Next {
+    ) -> NextCall {
         let remedy = err.remedy();
         let in_time = |pause: Duration| {
             let until = self.began.map_or(now, |began| began + self.budget.time);
             now + pause <= until
         };
-        // Every other channel gets a turn before one is called again.
-        let others = self.left.len().saturating_sub(1) as u32;
+        // Every other channel is called once before one is called again.
+        let others = self.remaining.len().saturating_sub(1) as u32;
         let affordable = |pause| self.spent.saturating_add(others) < self.budget.calls && in_time(pause);
         match remedy {
-            Remedy::Nothing => return Next::End(err.into()),
+            Remedy::Nothing => return NextCall::End(err.into()),
             Remedy::Repeat(hint) => {
                 let pause = self.pause(channel, hint, rng);
                 let others_work = self
-                    .left
+                    .remaining
                     .iter()
                     .any(|other| other.place != channel.place && !other.breaker.is_resting(now));
                 // A resting channel is called again only by tasks that have no other channel.
                 let rests = channel.breaker.is_resting(now) && others_work;
                 if let Some(pause) = pause.filter(|pause| !rests && affordable(*pause)) {
-                    return Next::Again(pause);
+                    return NextCall::SameChannel(pause);
                 }
             }
-            Remedy::Elsewhere => {}
+            Remedy::OtherChannel => {}
         }
         let affordable = self.spent < self.budget.calls && in_time(Duration::ZERO);
-        self.left.retain(|other| other.place != channel.place);
+        self.remaining.retain(|other| other.place != channel.place);
         self.failed += 1;
         self.calls = 0;
         let reason = Failure::from(err.clone().without_hint()).message;
@@ -164,13 +164,13 @@ impl RetryPolicy {
             let hint = Duration::from_secs(seconds);
             self.soonest = Some(self.soonest.map_or(hint, |soonest| soonest.min(hint)));
         }
-        match (self.left.is_empty(), self.failed) {
+        match (self.remaining.is_empty(), self.failed) {
             (false, _) if affordable => {
                 self.last = Some(failure);
-                Next::Elsewhere
+                NextCall::OtherChannel
             }
-            (_, 2..) => Next::End(self.exhausted(&failure, &reason)),
-            _ => Next::End(failure),
+            (_, 2..) => NextCall::End(self.exhausted(&failure, &reason)),
+            _ => NextCall::End(failure),
         }
     }
 
@@ -196,7 +196,7 @@ impl RetryPolicy {
     /// hint, because another channel may be available sooner.
     fn exhausted(&self, last: &Failure, reason: &str) -> Failure {
         let failed = self.failed;
-        let mut message = if self.left.is_empty() {
+        let mut message = if self.remaining.is_empty() {
             format!("All {failed} channels that serve this model failed; the last failure: {reason}")
         } else {
             format!(
@@ -209,7 +209,7 @@ impl RetryPolicy {
         }
         let failure = Failure::new(ErrorCode::AllChannelsExhausted, message)
             .with_retryable(self.retryable)
-            .with_retry_after(self.soonest.unwrap_or(COME_BACK));
+            .with_retry_after(self.soonest.unwrap_or(DEFAULT_RETRY_AFTER));
         match last.upstream_status {
             Some(status) => failure.with_upstream_status(status),
             None => failure,
@@ -256,7 +256,7 @@ mod tests {
         }
 
         /// Lets a call to the first remaining channel fail with this error.
-        fn fails(&mut self, err: UpstreamError) -> Next {
+        fn fails(&mut self, err: UpstreamError) -> NextCall {
             let channel = Arc::clone(&self.policy.candidates()[0]);
             self.policy.begins(self.now);
             self.policy.failed(&channel, err, self.now, &mut self.rng)
@@ -272,9 +272,9 @@ mod tests {
         refused(Fault::Upstream, 503, None)
     }
 
-    fn end(next: Next) -> Failure {
+    fn end(next: NextCall) -> Failure {
         match next {
-            Next::End(failure) => failure,
+            NextCall::End(failure) => failure,
             other => panic!("not the end: {other:?}"),
         }
     }
@@ -284,7 +284,7 @@ mod tests {
         let mut calls = TestCalls::over(&[2]);
         let pauses: Vec<_> = (0..2)
             .map(|_| match calls.fails(busy()) {
-                Next::Again(pause) => pause.as_millis(),
+                NextCall::SameChannel(pause) => pause.as_millis(),
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -296,10 +296,10 @@ mod tests {
     #[test]
     fn the_next_candidate_has_retries_of_its_own() {
         let mut calls = TestCalls::over(&[1, 1]);
-        assert!(matches!(calls.fails(busy()), Next::Again(_)));
-        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        assert!(matches!(calls.fails(busy()), NextCall::SameChannel(_)));
+        assert_eq!(calls.fails(busy()), NextCall::OtherChannel);
         assert_eq!(calls.policy.candidates().len(), 1);
-        assert!(matches!(calls.fails(UpstreamError::Disconnected), Next::Again(_)));
+        assert!(matches!(calls.fails(UpstreamError::Disconnected), NextCall::SameChannel(_)));
         let failure = end(calls.fails(refused(Fault::Upstream, 500, None)));
         assert_eq!((failure.code, failure.upstream_status), (ErrorCode::AllChannelsExhausted, Some(500)));
         assert_eq!((failure.retryable, failure.retry_after_seconds), (true, Some(10)));
@@ -326,7 +326,7 @@ mod tests {
             refused(Fault::Quota, 429, Some(3)),
         ] {
             let code = Failure::from(err.clone()).code;
-            assert_eq!(TestCalls::over(&[2, 2]).fails(err.clone()), Next::Elsewhere);
+            assert_eq!(TestCalls::over(&[2, 2]).fails(err.clone()), NextCall::OtherChannel);
             assert_eq!(end(TestCalls::over(&[2]).fails(err)).code, code);
         }
     }
@@ -334,9 +334,14 @@ mod tests {
     #[test]
     fn a_retry_hint_is_followed_up_to_the_longest_wait() {
         let mut calls = TestCalls::over(&[2]);
-        let Next::Again(pause) = calls.fails(refused(Fault::RateLimit, 429, Some(29))) else { panic!() };
+        let NextCall::SameChannel(pause) = calls.fails(refused(Fault::RateLimit, 429, Some(29))) else {
+            panic!()
+        };
         assert!((29_000..=30_000).contains(&pause.as_millis()), "{pause:?}");
-        assert_eq!(TestCalls::over(&[2, 2]).fails(refused(Fault::RateLimit, 429, Some(31))), Next::Elsewhere);
+        assert_eq!(
+            TestCalls::over(&[2, 2]).fails(refused(Fault::RateLimit, 429, Some(31))),
+            NextCall::OtherChannel
+        );
         let failure = end(TestCalls::over(&[2]).fails(refused(Fault::RateLimit, 429, Some(31))));
         assert_eq!((failure.code, failure.retry_after_seconds), (ErrorCode::UpstreamRateLimited, Some(31)));
     }
@@ -344,7 +349,7 @@ mod tests {
     #[test]
     fn the_soonest_hint_is_passed_on_when_all_have_failed() {
         let mut calls = TestCalls::over(&[0, 0]);
-        assert_eq!(calls.fails(refused(Fault::RateLimit, 429, Some(50))), Next::Elsewhere);
+        assert_eq!(calls.fails(refused(Fault::RateLimit, 429, Some(50))), NextCall::OtherChannel);
         let failure = end(calls.fails(refused(Fault::RateLimit, 429, Some(70))));
         assert_eq!((failure.code, failure.retry_after_seconds), (ErrorCode::AllChannelsExhausted, Some(50)));
         assert!(failure.message.ends_with("its words; try again in 50 seconds"), "{failure}");
@@ -354,20 +359,20 @@ mod tests {
     fn a_resting_channel_is_called_again_only_if_there_is_no_other() {
         let mut calls = TestCalls::over(&[2, 2]);
         calls.channels[0].breaker.failed(None, false, calls.now);
-        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        assert_eq!(calls.fails(busy()), NextCall::OtherChannel);
         let mut calls = TestCalls::over(&[2]);
         calls.channels[0].breaker.failed(None, false, calls.now);
-        assert!(matches!(calls.fails(busy()), Next::Again(_)));
+        assert!(matches!(calls.fails(busy()), NextCall::SameChannel(_)));
     }
 
     #[test]
     fn a_tasks_budget_limits_its_calls_and_its_time() {
         let mut calls = TestCalls::over(&[100]);
-        let again = (0..100).take_while(|_| matches!(calls.fails(busy()), Next::Again(_))).count();
+        let again = (0..100).take_while(|_| matches!(calls.fails(busy()), NextCall::SameChannel(_))).count();
         assert_eq!(again, 11, "the twelfth call is the last");
 
         let mut calls = TestCalls::over(&[100, 100]);
-        assert!(matches!(calls.fails(busy()), Next::Again(_)));
+        assert!(matches!(calls.fails(busy()), NextCall::SameChannel(_)));
         calls.now += BUDGET.time + Duration::from_secs(1);
         // Only one of two channels has failed. Its own failure is returned, because the other one was not called.
         assert_eq!(end(calls.fails(busy())).code, ErrorCode::UpstreamError);
@@ -377,23 +382,23 @@ mod tests {
     fn each_candidate_has_its_turn_before_the_budget_goes_to_repeats() {
         let mut calls = TestCalls::over(&[9, 9, 9]);
         calls.policy.budget.calls = 4;
-        assert!(matches!(calls.fails(busy()), Next::Again(_)));
-        assert_eq!(calls.fails(busy()), Next::Elsewhere);
-        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        assert!(matches!(calls.fails(busy()), NextCall::SameChannel(_)));
+        assert_eq!(calls.fails(busy()), NextCall::OtherChannel);
+        assert_eq!(calls.fails(busy()), NextCall::OtherChannel);
         assert_eq!(end(calls.fails(busy())).code, ErrorCode::AllChannelsExhausted);
         let mut calls = TestCalls::over(&[0, 0, 0]);
         calls.policy.budget.calls = 2;
-        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        assert_eq!(calls.fails(busy()), NextCall::OtherChannel);
         let failure = end(calls.fails(busy()));
         assert_eq!(failure.code, ErrorCode::AllChannelsExhausted);
         assert!(failure.message.starts_with("2 channels"), "{failure}");
     }
 
     #[test]
-    fn waiting_for_another_channel_uses_up_the_time_too() {
+    fn the_wait_for_another_channel_counts_for_the_time_limit() {
         let mut calls = TestCalls::over(&[0, 0]);
         assert!(calls.policy.check(calls.now).is_ok());
-        assert_eq!(calls.fails(busy()), Next::Elsewhere);
+        assert_eq!(calls.fails(busy()), NextCall::OtherChannel);
         assert!(calls.policy.check(calls.now + BUDGET.time).is_ok());
         let late = calls.now + BUDGET.time + Duration::from_secs(1);
         assert_eq!(calls.policy.check(late).unwrap_err().code, ErrorCode::UpstreamError);
@@ -403,7 +408,7 @@ mod tests {
     fn pauses_grow_up_to_a_limit() {
         let mut calls = TestCalls::over(&[11]);
         let mut longest = Duration::ZERO;
-        while let Next::Again(pause) = calls.fails(busy()) {
+        while let NextCall::SameChannel(pause) = calls.fails(busy()) {
             longest = longest.max(pause);
         }
         assert!(longest > LONGEST_PAUSE / 2 && longest <= LONGEST_PAUSE, "{longest:?}");
@@ -416,12 +421,12 @@ mod tests {
         assert!(
             calls
                 .policy
-                .narrow(|channel| if channel.place == 0 { too_large(channel) } else { Ok(()) })
+                .remove_unfit(|channel| if channel.place == 0 { too_large(channel) } else { Ok(()) })
                 .is_ok()
         );
         assert_eq!(calls.policy.candidates()[0].place, 1);
         assert_eq!(end(calls.fails(busy())).code, ErrorCode::UpstreamError, "there was one candidate");
         let mut calls = TestCalls::over(&[0]);
-        assert_eq!(calls.policy.narrow(too_large).unwrap_err().code, ErrorCode::AudioTooLarge);
+        assert_eq!(calls.policy.remove_unfit(too_large).unwrap_err().code, ErrorCode::AudioTooLarge);
     }
 }

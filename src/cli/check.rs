@@ -39,7 +39,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    let rehearsed = match rehearse(&config) {
+    let rehearsed = match check_start(&config) {
         Ok(rehearsed) => rehearsed,
         Err(StartRefusal { problem, status }) => return complain(problem, status),
     };
@@ -60,10 +60,10 @@ struct Findings {
 
 /// Performs the steps of a start that can be undone, and undoes them. An error that would stop a start is returned. An
 /// address in use is no error, because a server that is about to be restarted may still listen on it.
-fn rehearse(config: &Config) -> Result<Findings, StartRefusal> {
+fn check_start(config: &Config) -> Result<Findings, StartRefusal> {
     // A start performs these steps in the same order.
     let taken = rehearse_addresses(config)?;
-    let store::Rehearsed { keys, lost } = store::rehearse(&config.data_dir)
+    let store::StartCheck { keys, lost } = store::check_start(&config.data_dir)
         .map_err(|err| StartRefusal::of_store(&config.places.data_dir, err))?;
     refuse_stored_keys(config, &keys)?;
     let certificate = config.tls.as_ref().map(Certificate::load).transpose().map_err(StartError::from);

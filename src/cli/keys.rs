@@ -97,7 +97,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 /// Refuses a data directory that a server would refuse, with the server's message, before anything is written to it.
 /// Opening its database would also save the readable part of a damaged write-ahead log, and remove the log.
 fn check_data_dir(config: &Config) -> Result<(), CommandError> {
-    match store::rehearse(&config.data_dir)?.lost {
+    match store::check_start(&config.data_dir)?.lost {
         Some(lost) => Err(CommandError::Message(lost.to_string())),
         None => Ok(()),
     }

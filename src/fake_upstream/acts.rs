@@ -1,6 +1,7 @@
-//! An answer as a sequence of acts: a dialect's frames, changed by a script. It knows neither time nor network.
+//! Makes an answer as a sequence of acts, which are steps of sending it: a dialect's frames, changed by a script. This
+//! module uses no clock and no network.
 //!
-//! A frame is created when its turn comes, so an endless answer costs no more than a short one.
+//! A frame is created when it is sent, so an endless answer costs no more than a short one.
 
 use bytes::Bytes;
 
@@ -49,7 +50,7 @@ pub(super) enum Finish {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
     /// Send these bytes of the body.
-    Say(Bytes),
+    Send(Bytes),
     /// Wait for the pause between two texts.
     Pause,
     /// From here on, close the connection after this many bytes of the body.
@@ -79,7 +80,7 @@ enum Part {
     /// The pause before this text.
     Pause(u64),
     /// The point before this text, where a mishap may happen.
-    Turn(u64),
+    BeforeText(u64),
     Text(u64),
     Finish(Finish),
     Error(ErrorForm),
@@ -90,9 +91,9 @@ enum Part {
 }
 
 impl Acts {
-    /// Creates the acts of the script's answer; `faulty`: this call has the script's fault.
+    /// Creates the acts of the script's answer. `faulty` is true if this call has the script's fault.
     pub(super) fn new(writer: Box<dyn DialectWriter>, script: &Script, faulty: bool) -> Self {
-        let fault = script.trouble.as_ref().filter(|_| faulty).map(|trouble| &trouble.fault);
+        let fault = script.fault_rule.as_ref().filter(|_| faulty).map(|fault_rule| &fault_rule.fault);
         let mishap = match fault {
             Some(Fault::Within { after, mishap }) => Some((*after, *mishap)),
             Some(Fault::Instead(_)) | None => None,
@@ -124,13 +125,13 @@ impl Acts {
             Part::Thought(number) if number <= self.shape.thoughts => {
                 (self.writer.thought(&text::thought(number)), Part::Thought(number + 1))
             }
-            Part::Thought(_) => (String::new(), Part::Turn(1)),
-            Part::Turn(number) => return self.turn(number),
+            Part::Thought(_) => (String::new(), Part::BeforeText(1)),
+            Part::BeforeText(number) => return self.before_text(number),
             Part::Pause(number) => {
-                self.next = Part::Turn(number);
+                self.next = Part::BeforeText(number);
                 return (number > 1 && !self.shape.pause.is_zero()).then_some(Act::Pause);
             }
-            Part::Text(number) => (self.say_text(number), Part::Pause(number + 1)),
+            Part::Text(number) => (self.text_act(number), Part::Pause(number + 1)),
             Part::Finish(reason) => {
                 let late = match self.mishap {
                     Some((_, Mishap::LateError(form))) => Part::Error(form),
@@ -145,19 +146,19 @@ impl Acts {
             Part::End => return Some(Act::End),
         };
         self.next = next;
-        let mut said = if self.shape.odd { with_oddities(&said) } else { said };
+        let mut said = if self.shape.odd { with_odd_fields(&said) } else { said };
         if self.shape.odd && self.writer.content_type().starts_with("text/event-stream") && !said.is_empty() {
             said += ODD_EVENTS;
         }
-        (!said.is_empty()).then(|| Act::Say(said.into()))
+        (!said.is_empty()).then(|| Act::Send(said.into()))
     }
 
-    fn say_text(&mut self, number: u64) -> String {
+    fn text_act(&mut self, number: u64) -> String {
         self.writer.text(number, &text::text(number, self.shape.size))
     }
 
-    /// Handles the point before a text or the finish: goes on, or lets the script's mishap happen.
-    fn turn(&mut self, number: u64) -> Option<Act> {
+    /// Handles the point before a text or the finish: continues, or causes the script's mishap.
+    fn before_text(&mut self, number: u64) -> Option<Act> {
         let over = number > self.shape.chunks;
         let usual = if over { Part::Finish(Finish::Stop) } else { Part::Text(number) };
         let mishap = self.mishap.filter(|(after, _)| number == after + 1).map(|(_, mishap)| mishap);
@@ -170,7 +171,9 @@ impl Acts {
             Some(Mishap::Stall) => (None, Part::Hang),
             Some(Mishap::Half) => (Some(self.half(number, over)), Part::Break),
             Some(Mishap::Torn) => (Some(self.half(number, over)), Part::End),
-            Some(Mishap::Garbage) => (Some(Act::Say(self.writer.nonsense().into())), Part::Pause(number + 1)),
+            Some(Mishap::Garbage) => {
+                (Some(Act::Send(self.writer.nonsense().into())), Part::Pause(number + 1))
+            }
             Some(Mishap::Unfinished) => (None, Part::End),
             Some(Mishap::Error(form)) => (None, Part::Error(form)),
             Some(Mishap::Filtered) => (None, Part::Finish(Finish::Filtered)),
@@ -186,9 +189,9 @@ impl Acts {
 
     /// Returns the first half of the next frame.
     fn half(&mut self, number: u64, over: bool) -> Act {
-        let frame = if over { self.writer.finish(Finish::Stop) } else { self.say_text(number) };
+        let frame = if over { self.writer.finish(Finish::Stop) } else { self.text_act(number) };
         let bytes = Bytes::from(frame);
-        Act::Say(bytes.slice(..bytes.len() / 2))
+        Act::Send(bytes.slice(..bytes.len() / 2))
     }
 }
 
@@ -196,7 +199,7 @@ impl Acts {
 const ODD_EVENTS: &str = "data: \"odd\"\n\ndata: 7\n\ndata: true\n\ndata: busy\n\n";
 
 /// Returns a part whose first object has extra fields, as some servers add them.
-fn with_oddities(part: &str) -> String {
+fn with_odd_fields(part: &str) -> String {
     part.replacen("{\"", r#"{"odd":[NaN,-Infinity,1e999,"\ud83d",{"index":"1"}],""#, 1)
 }
 
@@ -255,7 +258,7 @@ mod tests {
         let mut all = String::new();
         for _ in 0..20 {
             match acts.act() {
-                Act::Say(bytes) => all += std::str::from_utf8(&bytes).unwrap(),
+                Act::Send(bytes) => all += std::str::from_utf8(&bytes).unwrap(),
                 Act::Pause => all += "... ",
                 Act::Limit(bytes) => all += &format!("limit-{bytes} "),
                 Act::Hang => return all + "hang",

@@ -1,5 +1,5 @@
-//! A response body that plays the acts of an answer. Pauses are timers, pieces are as small as the script sets them,
-//! and the connection is closed after the last byte that the script allows.
+//! A response body that carries out the acts of an answer. It pauses with timers, sends pieces of the size that the
+//! script sets, and closes the connection after the last byte that the script allows.
 //!
 //! The server writes each piece separately, and requests the next one when the system has taken it (its write buffer
 //! is one byte long). So a cut is at the byte that the script names, not a buffer earlier.
@@ -25,13 +25,13 @@ pub(super) struct Playback {
     pause: Duration,
     split: usize,
     /// The unsent rest of the bytes of the last act.
-    said: Bytes,
+    unsent: Bytes,
     /// Bytes left until the connection is closed.
     limit: Option<u64>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-/// The script closes the connection.
+/// The error with which the script closes the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closed;
 
@@ -53,17 +53,17 @@ impl Playback {
     /// Creates a body that pauses for `pause` between texts and is sent in pieces of `split` bytes, or frame by frame.
     pub(super) fn new(acts: Acts, call: Call, pause: Duration, split: Option<usize>) -> Self {
         let split = split.unwrap_or(usize::MAX);
-        Self { acts, call, pause, split, said: Bytes::new(), limit: None, sleep: None }
+        Self { acts, call, pause, split, unsent: Bytes::new(), limit: None, sleep: None }
     }
 
     /// Returns the next piece; `None` if the limit is reached.
     fn piece(&mut self) -> Option<Bytes> {
-        let mut length = self.said.len().min(self.split);
+        let mut length = self.unsent.len().min(self.split);
         if let Some(limit) = &mut self.limit {
             length = length.min(usize::try_from(*limit).unwrap_or(usize::MAX));
             *limit -= length as u64;
         }
-        (length > 0).then(|| self.said.split_to(length))
+        (length > 0).then(|| self.unsent.split_to(length))
     }
 }
 
@@ -85,11 +85,11 @@ impl MessageBody for Playback {
                 this.call.ended();
                 return Poll::Ready(Some(Err(Closed)));
             }
-            if !this.said.is_empty() {
+            if !this.unsent.is_empty() {
                 return Poll::Ready(this.piece().map(Ok));
             }
             match this.acts.act() {
-                Act::Say(bytes) => this.said = bytes,
+                Act::Send(bytes) => this.unsent = bytes,
                 Act::Pause => this.sleep = Some(Box::pin(sleep(this.pause))),
                 Act::Limit(bytes) => this.limit = Some(bytes),
                 // If the client disconnects, the connection wakes and drops this.

@@ -5,8 +5,8 @@ mod writer;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::course::{Refusal, ScriptRunner, refuse};
-use super::intake::{self, Unread};
+use super::call_flow::{Refusal, ScriptRunner, refuse};
+use super::intake::{self, BodyError};
 use super::ledger::Call;
 use super::openai::{Errors, refused_key};
 use super::script::Dialect;
@@ -24,22 +24,22 @@ pub(super) async fn complete(
     let errors = Errors(Dialect::Chat);
     let body = match intake::read(payload).await {
         Ok(body) => body,
-        Err(Unread::TooLarge) => return refuse(call, &errors, &Refusal::TooLarge, ""),
-        Err(Unread::BrokenOff) => return HttpResponse::BadRequest().finish(),
+        Err(BodyError::TooLarge) => return refuse(call, &errors, &Refusal::TooLarge, ""),
+        Err(BodyError::BrokenOff) => return HttpResponse::BadRequest().finish(),
     };
     if let Some(refusal) = refused_key(&request, &context) {
         return refuse(call, &errors, &refusal, "");
     }
-    let Some(asked) = intake::examine(body, request::examine).await else {
+    let Some(checked) = intake::examine(body, request::examine).await else {
         return HttpResponse::ServiceUnavailable().finish();
     };
-    match asked {
+    match checked {
         Err(problem) => refuse(call, &errors, &Refusal::Invalid(problem), ""),
-        Ok(asked) => {
-            call.brought_audio(asked.audio_bytes);
+        Ok(valid) => {
+            call.brought_audio(valid.audio_bytes);
             runner
-                .play(&request, call, &errors, &asked.model, |occasion| {
-                    Box::new(ChatWriter::new(&asked, occasion))
+                .play(&request, call, &errors, &valid.model, |context| {
+                    Box::new(ChatWriter::new(&valid, context))
                 })
                 .await
         }

@@ -9,8 +9,8 @@ mod writer;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::course::{Refusal, ScriptRunner, refuse};
-use super::intake::{self, Unread};
+use super::call_flow::{Refusal, ScriptRunner, refuse};
+use super::intake::{self, BodyError};
 use super::ledger::Call;
 use super::script::Dialect;
 use super::server::{CallContext, KeyCheck};
@@ -47,21 +47,21 @@ pub(super) async fn generate(
     let errors = Errors { form };
     let body = match intake::read(payload).await {
         Ok(body) => body,
-        Err(Unread::TooLarge) => return refuse(call, &errors, &Refusal::TooLarge, model),
-        Err(Unread::BrokenOff) => return HttpResponse::BadRequest().finish(),
+        Err(BodyError::TooLarge) => return refuse(call, &errors, &Refusal::TooLarge, model),
+        Err(BodyError::BrokenOff) => return HttpResponse::BadRequest().finish(),
     };
     if let Some(refusal) = refused_key(&request, &context) {
         return refuse(call, &errors, &refusal, model);
     }
-    let Some(asked) = intake::examine(body, request::audio_bytes).await else {
+    let Some(checked) = intake::examine(body, request::audio_bytes).await else {
         return HttpResponse::ServiceUnavailable().finish();
     };
-    match asked {
+    match checked {
         Err(problem) => refuse(call, &errors, &Refusal::Invalid(problem), model),
         Ok(bytes) => {
             call.brought_audio(bytes);
             runner
-                .play(&request, call, &errors, model, |occasion| Box::new(GeminiWriter::new(form, occasion)))
+                .play(&request, call, &errors, model, |context| Box::new(GeminiWriter::new(form, context)))
                 .await
         }
     }

@@ -15,7 +15,7 @@ const PIECE: usize = 4096;
 
 /// Why there is no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(super) enum BodyError {
     /// The body is larger than [`MOST_BODY_BYTES`].
     TooLarge,
     /// The body was cut off: no client waits for an answer.
@@ -23,11 +23,11 @@ pub(super) enum Unread {
 }
 
 /// Reads a whole body.
-pub(super) async fn read(payload: web::Payload) -> Result<Bytes, Unread> {
+pub(super) async fn read(payload: web::Payload) -> Result<Bytes, BodyError> {
     match payload.to_bytes_limited(MOST_BODY_BYTES).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => Err(Unread::BrokenOff),
-        Err(_) => Err(Unread::TooLarge),
+        Ok(Err(_)) => Err(BodyError::BrokenOff),
+        Err(_) => Err(BodyError::TooLarge),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The calls of the fake upstream: which one is faulty, and the counters.
+//! Decides which calls of the fake upstream are faulty, and counts calls.
 //!
 //! One actor decides and keeps the models' names. A call that ends without a message to the actor (its body is dropped)
 //! is counted in atomics, which the actor's answers include.
@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
-use super::script::{Dialect, Trouble};
+use super::script::{Dialect, FaultRule};
 
 /// Most names of models that are kept.
 pub(super) const MOST_MODELS: usize = 10_000;
@@ -21,14 +21,14 @@ pub(super) const MOST_MODELS: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     calls: [AtomicU64; Dialect::ALL.len()],
-    well: AtomicU64,
+    answered_well: AtomicU64,
     refused: AtomicU64,
     closed_early: AtomicU64,
     open: AtomicI64,
     audio_bytes: AtomicU64,
 }
 
-/// One call, from its arrival to its end. A call that is dropped earlier counts as left by its client.
+/// One call, from its arrival to its end. A call that is dropped earlier counts as closed by its client.
 #[derive(Debug)]
 pub(super) struct Call {
     counters: Arc<Counters>,
@@ -66,7 +66,7 @@ impl Call {
     /// Counts the call as completely answered.
     pub(super) fn ended(&mut self) {
         if !std::mem::replace(&mut self.ended, true) && !self.faulty {
-            self.counters.well.fetch_add(1, Ordering::Relaxed);
+            self.counters.answered_well.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -111,13 +111,13 @@ impl Actor for Ledger {
     type Context = Context<Self>;
 }
 
-/// A request to decide whether a call is faulty.
+/// Decides whether a call is faulty.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<FaultDecision, TooManyModels>")]
-pub(super) struct Judge {
+pub(super) struct DecideFault {
     /// The model's whole name, with its script.
     pub(super) model: String,
-    pub(super) trouble: Option<Trouble>,
+    pub(super) fault_rule: Option<FaultRule>,
 }
 
 /// The decision about a call.
@@ -133,14 +133,18 @@ pub(super) struct FaultDecision {
 #[error("`first` cannot be counted: {MOST_MODELS} names of models are known; POST /stats/reset deletes them")]
 pub(super) struct TooManyModels;
 
-impl Handler<Judge> for Ledger {
+impl Handler<DecideFault> for Ledger {
     type Result = Result<FaultDecision, TooManyModels>;
 
-    fn handle(&mut self, Judge { model, trouble }: Judge, _: &mut Context<Self>) -> Self::Result {
+    fn handle(
+        &mut self,
+        DecideFault { model, fault_rule }: DecideFault,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
         let call = self.count(model);
-        let faulty = match &trouble {
+        let faulty = match &fault_rule {
             None => false,
-            Some(Trouble { first, rate, .. }) => {
+            Some(FaultRule { first, rate, .. }) => {
                 let due = match first {
                     None => true,
                     Some(first) => call.ok_or(TooManyModels)? <= *first,
@@ -148,7 +152,7 @@ impl Handler<Judge> for Ledger {
                 due && rate.is_none_or(|share| self.random.random_bool(share))
             }
         };
-        if let Some(Trouble { fault, .. }) = trouble.filter(|_| faulty) {
+        if let Some(FaultRule { fault, .. }) = fault_rule.filter(|_| faulty) {
             *self.faults.entry(fault.name()).or_default() += 1;
         }
         self.calls += 1;
@@ -156,10 +160,10 @@ impl Handler<Judge> for Ledger {
     }
 }
 
-/// A request for all counters.
+/// Returns all counters.
 #[derive(Debug, Message)]
 #[rtype(result = "Stats")]
-pub(super) struct Tell;
+pub(super) struct ReadStats;
 
 /// The counters.
 #[derive(Debug, Serialize, MessageResponse)]
@@ -182,16 +186,16 @@ pub(super) struct Stats {
     calls_by_model: BTreeMap<String, u64>,
 }
 
-impl Handler<Tell> for Ledger {
+impl Handler<ReadStats> for Ledger {
     type Result = Stats;
 
-    fn handle(&mut self, _: Tell, _: &mut Context<Self>) -> Stats {
+    fn handle(&mut self, _: ReadStats, _: &mut Context<Self>) -> Stats {
         let counters = &self.counters;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let calls = Dialect::ALL.iter().zip(&counters.calls);
         Stats {
             calls: calls.map(|(dialect, calls)| (dialect.name(), count(calls))).collect(),
-            answered_well: count(&counters.well),
+            answered_well: count(&counters.answered_well),
             refused: count(&counters.refused),
             faults: self.faults.clone(),
             closed_early: count(&counters.closed_early),
@@ -211,8 +215,8 @@ impl Handler<Reset> for Ledger {
     type Result = ();
 
     fn handle(&mut self, _: Reset, _: &mut Context<Self>) {
-        let Counters { calls, well, refused, closed_early, audio_bytes, open: _ } = &*self.counters;
-        for counter in calls.iter().chain([well, refused, closed_early, audio_bytes]) {
+        let Counters { calls, answered_well, refused, closed_early, audio_bytes, open: _ } = &*self.counters;
+        for counter in calls.iter().chain([answered_well, refused, closed_early, audio_bytes]) {
             counter.store(0, Ordering::Relaxed);
         }
         self.faults.clear();
@@ -233,8 +237,8 @@ mod tests {
 
     async fn faulty(ledger: &Addr<Ledger>, model: &str) -> Result<bool, TooManyModels> {
         let (_, script) = Script::of_model(model).unwrap();
-        let trouble = script.unwrap().trouble;
-        let decision = ledger.send(Judge { model: model.to_owned(), trouble }).await.unwrap();
+        let fault_rule = script.unwrap().fault_rule;
+        let decision = ledger.send(DecideFault { model: model.to_owned(), fault_rule }).await.unwrap();
         decision.map(|decision| decision.faulty)
     }
 
@@ -271,7 +275,7 @@ mod tests {
         }
         assert_eq!(faulty(&ledger, "one-more+slam").await, Ok(true));
         assert_eq!(faulty(&ledger, "one-more+slam+first=1").await, Err(TooManyModels));
-        let stats = ledger.send(Tell).await.unwrap();
+        let stats = ledger.send(ReadStats).await.unwrap();
         assert_eq!(stats.calls_by_model.len(), MOST_MODELS);
         ledger.send(Reset).await.unwrap();
         assert_eq!(faulty(&ledger, "one-more+slam+first=1").await, Ok(true));
@@ -289,7 +293,7 @@ mod tests {
         faulty.is_faulty();
         faulty.ended();
         drop((good, faulty, left));
-        let counts = [&counters.well, &counters.refused, &counters.closed_early];
+        let counts = [&counters.answered_well, &counters.refused, &counters.closed_early];
         assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [1, 1, 1]);
         assert_eq!(counters.open.load(Ordering::Relaxed), 0);
     }

@@ -6,7 +6,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use serde_json::{Value, json};
 
-use super::course::{Manner, Refusal};
+use super::call_flow::{DialectErrors, Refusal};
 use super::intake::MOST_BODY_BYTES;
 use super::script::{Dialect, ErrorForm};
 use super::server::{CallContext, KeyCheck};
@@ -25,7 +25,7 @@ pub(super) fn refused_key(request: &HttpRequest, context: &CallContext) -> Optio
     }
 }
 
-impl Manner for Errors {
+impl DialectErrors for Errors {
     fn dialect(&self) -> Dialect {
         self.0
     }

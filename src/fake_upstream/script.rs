@@ -1,8 +1,8 @@
 //! The script of a fake upstream: a list of steps joined by `+`, appended to a model's name.
 //!
 //! A script sets the shape of the answer and at most one fault, with the calls that have it. A step that is unknown, or
-//! could have no effect, is refused with its name: a test that asks for a fault which never happens would prove
-//! nothing.
+//! could have no effect, is refused with its name. Otherwise a test could ask for a fault that never happens, and would
+//! prove nothing.
 
 mod reading;
 
@@ -43,7 +43,7 @@ pub struct Script {
     /// The shape of the answer.
     pub shape: Shape,
     /// The fault, if there is one, with the calls that have it.
-    pub trouble: Option<Trouble>,
+    pub fault_rule: Option<FaultRule>,
 }
 
 /// The shape of an answer.
@@ -97,7 +97,7 @@ impl Default for Shape {
 pub enum UsagePlace {
     /// On the chunk that finishes, even if not requested, as DeepSeek and others do.
     Beside,
-    /// On a chunk of its own, if requested.
+    /// On a separate chunk, if requested.
     Apart,
     /// In no chunk.
     Nowhere,
@@ -120,7 +120,7 @@ pub enum Style {
 
 /// A fault, and the calls that have it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trouble {
+pub struct FaultRule {
     /// The fault.
     pub fault: Fault,
     /// Only this many first calls under one model name are faulty.
@@ -132,7 +132,7 @@ pub struct Trouble {
 /// The fault of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Something else is sent in place of the answer.
+    /// Another response is sent in place of the answer.
     Instead(Instead),
     /// A mishap happens within the answer.
     Within {
@@ -250,7 +250,8 @@ impl Script {
         if (style.is_some() || plain) && !transcription {
             return only(if plain { "plain" } else { "style" }, "transcription");
         }
-        let Some(Fault::Within { mishap, .. }) = self.trouble.as_ref().map(|trouble| &trouble.fault) else {
+        let Some(Fault::Within { mishap, .. }) = self.fault_rule.as_ref().map(|fault_rule| &fault_rule.fault)
+        else {
             return Ok(());
         };
         match mishap {

@@ -11,8 +11,8 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use subtle::ConstantTimeEq;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::course::{Connection, ScriptRunner};
-use super::ledger::{Counters, Ledger, Reset, Tell};
+use super::call_flow::{Connection, ScriptRunner};
+use super::ledger::{Counters, Ledger, ReadStats, Reset};
 use super::script::Script;
 use super::{chat, gemini, transcription};
 
@@ -31,7 +31,7 @@ const WRITE_BUFFER_BYTES: usize = 1;
 pub struct Settings {
     /// Address and port; port 0 picks a free port.
     pub listen: String,
-    /// The script of calls whose model name carries none.
+    /// The script of calls whose model name has none.
     pub script: Option<Script>,
     /// The seed of the random choices.
     pub seed: u64,
@@ -97,9 +97,9 @@ pub async fn run(settings: Settings, started: impl FnOnce(SocketAddr)) -> std::i
     .on_connect(|io, data| {
         let socket = io.downcast_ref::<actix_web::rt::net::TcpStream>();
         // Without a spare descriptor the connection is served, but the step `slam` does not work on it.
-        let beside = socket.and_then(|socket| socket.as_fd().try_clone_to_owned().ok());
-        if let Some(beside) = beside {
-            data.insert(Connection(TcpStream::from(beside)));
+        let spare = socket.and_then(|socket| socket.as_fd().try_clone_to_owned().ok());
+        if let Some(spare) = spare {
+            data.insert(Connection(TcpStream::from(spare)));
         }
     })
     .disable_signals()
@@ -108,7 +108,8 @@ pub async fn run(settings: Settings, started: impl FnOnce(SocketAddr)) -> std::i
     .keep_alive(IDLE_CONNECTION)
     .tcp_nodelay(true)
     .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-    // Otherwise the server does not notice that a client has disconnected while it has nothing to send.
+    // Without this setting, the server does not notice that a client has disconnected while the server has nothing to
+    // send.
     .h1_allow_half_closed(false)
     .bind(&listen)?;
     let address = server.addrs().first().copied();
@@ -137,7 +138,7 @@ fn routes(app: &mut web::ServiceConfig) {
 }
 
 async fn stats(ledger: web::Data<Addr<Ledger>>) -> HttpResponse {
-    match ledger.send(Tell).await {
+    match ledger.send(ReadStats).await {
         Ok(stats) => HttpResponse::Ok().json(stats),
         Err(_) => HttpResponse::ServiceUnavailable().finish(),
     }

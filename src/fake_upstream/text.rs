@@ -1,4 +1,5 @@
-//! The texts of a fake answer: numbered and in several alphabets, so that lost, repeated and split text can be seen.
+//! The texts of a fake answer. They are numbered and in several alphabets, so that tests detect lost, repeated and
+//! split text.
 
 use std::fmt::Write as _;
 

@@ -7,12 +7,12 @@ mod whole;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::acts::DialectWriter;
-use super::course::{Occasion, Refusal, ScriptRunner, refuse};
+use super::call_flow::{AnswerContext, Refusal, ScriptRunner, refuse};
 use super::ledger::Call;
 use super::openai::{Errors, refused_key};
 use super::script::{Dialect, Style};
 use super::server::CallContext;
-use form::{Form, Format, Unfit};
+use form::{Form, FormError, Format};
 
 /// Handles `POST /v1/audio/transcriptions`.
 pub(super) async fn transcribe(
@@ -28,22 +28,22 @@ pub(super) async fn transcribe(
         return refuse(call, &errors, &refusal, "");
     }
     match form {
-        Err(Unfit::BrokenOff) => HttpResponse::BadRequest().finish(),
-        Err(Unfit::Refused(refusal)) => refuse(call, &errors, &refusal, ""),
-        Err(Unfit::Wrong(problem)) => refuse(call, &errors, &Refusal::Invalid(problem), ""),
+        Err(FormError::BrokenOff) => HttpResponse::BadRequest().finish(),
+        Err(FormError::Refused(refusal)) => refuse(call, &errors, &refusal, ""),
+        Err(FormError::Wrong(problem)) => refuse(call, &errors, &Refusal::Invalid(problem), ""),
         Ok(form) => {
             call.brought_audio(form.audio_bytes);
-            runner.play(&request, call, &errors, &form.model, |occasion| writer(&form, occasion)).await
+            runner.play(&request, call, &errors, &form.model, |context| writer(&form, context)).await
         }
     }
 }
 
-fn writer(form: &Form, occasion: &Occasion<'_>) -> Box<dyn DialectWriter> {
+fn writer(form: &Form, context: &AnswerContext<'_>) -> Box<dyn DialectWriter> {
     let usual = if form.format == Format::Diarized { Style::Diarize } else { Style::OpenAi };
-    let style = occasion.shape.style.unwrap_or(usual);
-    if form.stream && !occasion.shape.plain {
-        stream::writer(style, form, occasion)
+    let style = context.shape.style.unwrap_or(usual);
+    if form.stream && !context.shape.plain {
+        stream::writer(style, form, context)
     } else {
-        whole::writer(form, occasion)
+        whole::writer(form, context)
     }
 }

@@ -56,7 +56,7 @@ impl HandOver {
         *self.0.borrow_mut() = HandOverState::Requested(pump, arrival);
     }
 
-    /// Returns what was to be handed over, if the pump has declined it.
+    /// Returns the arrival that was to be handed over, if the pump has declined it.
     pub(super) fn take_back(&self) -> Option<Box<Arrival>> {
         let mut state = self.0.borrow_mut();
         match std::mem::take(&mut *state) {

@@ -73,7 +73,7 @@ pub(super) enum SilenceState {
     Stuck,
 }
 
-/// The result of an attempt to send a subscriber what it is missing.
+/// The result of an attempt to send a subscriber the frames that it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
     /// It was sent everything that exists, or its socket takes no more.
@@ -162,11 +162,11 @@ impl Subscriber {
     /// Records that the subscriber has ended its side. It may still read, as `nc -N` does; only a write shows whether
     /// it has disconnected. Returns true if the subscriber had not ended its side before.
     pub(super) fn has_ended_its_side(&mut self) -> bool {
-        let is_news = self.side == Side::Open;
-        if is_news {
+        let is_new = self.side == Side::Open;
+        if is_new {
             self.side = Side::JustEnded;
         }
-        is_news
+        is_new
     }
 
     /// Adds the subscriber to the queue of those that are served with a delay, unless it is in the queue already.

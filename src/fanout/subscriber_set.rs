@@ -127,11 +127,11 @@ impl SubscriberSet {
             return self.remove(place, SubscriptionEnd::Disconnected);
         }
         let has_ended = event.is_read_closed() || (event.is_readable() && !subscriber.discard());
-        let is_news = has_ended && subscriber.has_ended_its_side();
+        let is_new = has_ended && subscriber.has_ended_its_side();
         if event.is_writable() {
             subscriber.socket_has_room();
         }
-        if is_news || event.is_writable() {
+        if is_new || event.is_writable() {
             self.serve(place, now);
         }
     }

@@ -133,6 +133,39 @@ impl FetchError {
             | Self::Crashed => false,
         }
     }
+
+    /// Returns what the submitter can do about the cause. Sending the audio inline always helps.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Refused(_) | Self::RedirectRefused => "use another URL",
+            Self::Forbidden => "use a URL on the public internet",
+            Self::RedirectTarget | Self::Redirect | Self::Redirects(_) => "use the URL of the file itself",
+            Self::Unresolved => "check the host's name, try again later",
+            Self::Tls => "use a host with a valid certificate",
+            Self::Surplus
+            | Self::BadHead(_)
+            | Self::Flood
+            | Self::Framing
+            | Self::Head
+            | Self::Fields
+            | Self::Partial
+            | Self::Coding(_) => "correct its server, use another server",
+            Self::Gzip => "upload the file to its server again",
+            Self::Status(401 | 403) => "allow the download without a login, for example by a pre-signed URL",
+            Self::Timeout(_) => "try again later, use a smaller file or a faster server",
+            Self::Status(408 | 425 | 429 | 500..)
+            | Self::Connect
+            | Self::ConnectTimeout(_)
+            | Self::Disconnected
+            | Self::FileTooLarge(_)
+            | Self::TextTooLarge(_)
+            | Self::NoAudio(_)
+            | Self::Store(_)
+            | Self::Reading(_)
+            | Self::Crashed => "try again later",
+            Self::Status(_) | Self::NotHttp => "check the URL",
+        }
+    }
 }
 
 impl From<FetchError> for Failure {
@@ -153,17 +186,40 @@ impl From<FetchError> for Failure {
             err => {
                 let later = matches!(err, FetchError::Timeout(_) | FetchError::Status(408 | 425 | 429));
                 let retryable = err.is_passing() || later;
-                let advice = match retryable {
-                    true => "try again, or send the audio inline",
-                    false => "correct it, or send the audio inline",
-                };
+                let advice = err.advice();
                 Self::new(
                     ErrorCode::AudioFetchFailed,
-                    format!("audio_url cannot be downloaded: {err}; {advice}"),
+                    format!("audio_url cannot be downloaded: {err}; {advice}, or send the audio inline"),
                 )
                 .with_param("audio_url")
                 .with_retryable(retryable)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_fits_the_cause_of_a_failed_download() {
+        let second = Duration::from_secs(1);
+        for (err, advice, is_retryable) in [
+            (FetchError::Status(404), "check the URL", false),
+            (FetchError::Status(403), "without a login, for example by a pre-signed URL", false),
+            (FetchError::Status(429), "try again later", true),
+            (FetchError::Status(503), "status 503; try again later", true),
+            (FetchError::Timeout(second), "a smaller file or a faster server", true),
+            (FetchError::ConnectTimeout(second), "try again later", true),
+            (FetchError::Unresolved, "check the host's name", true),
+            (FetchError::Redirects(5), "use the URL of the file itself", false),
+            (FetchError::Surplus, "correct its server, use another server", false),
+            (FetchError::Gzip, "upload the file to its server again", false),
+        ] {
+            let failure = Failure::from(err);
+            assert!(failure.message.contains(&format!("{advice}, or send the audio inline")), "{failure}");
+            assert_eq!(failure.retryable, is_retryable, "{failure}");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::StoreError;
 use super::health::Trouble;
 use super::sqlite::{INDEX, beside, database, file_error};
 
-/// The index of the write-ahead log consists of regions of this many bytes. It has at least one region.
+/// The index of the write-ahead log has one or more regions of this many bytes.
 const INDEX_REGION: u64 = 32 << 10;
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -84,7 +84,7 @@ impl OpenFiles {
 
     /// Checks that the index was not cut short. SQLite maps it into memory, and the system kills a process that reads
     /// beyond the end of a mapped file. So this check comes before every use of SQLite.
-    pub(super) fn judge_index(&self) -> Result<(), Trouble> {
+    pub(super) fn check_index(&self) -> Result<(), Trouble> {
         let shown = self.index_path.display();
         let bytes = self.index.metadata().map_err(|err| Trouble::Unusable(format!("{shown}: {err}")))?.len();
         if bytes < self.index_bytes.fetch_max(bytes, Ordering::Relaxed) {
@@ -144,12 +144,12 @@ mod tests {
         let claim = Claim::take(data_dir.path()).unwrap();
         let _connection = sqlite::connect(data_dir.path(), true).unwrap();
         let open = OpenFiles::of(data_dir.path(), claim).unwrap();
-        open.judge_index().unwrap();
+        open.check_index().unwrap();
         let index = File::options().write(true).open(&open.index_path).unwrap();
         for bytes in [INDEX_REGION * 2, INDEX_REGION, 0] {
             index.set_len(bytes).unwrap();
-            let judged = open.judge_index();
-            assert_eq!(judged.is_ok(), bytes > INDEX_REGION, "{judged:?}");
+            let result = open.check_index();
+            assert_eq!(result.is_ok(), bytes > INDEX_REGION, "{result:?}");
         }
         // Closing the connection must not read the index, either.
         index.set_len(INDEX_REGION).unwrap();

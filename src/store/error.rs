@@ -13,7 +13,7 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(10);
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The backend failed for a reason of its own.
+    /// The backend failed for a reason that no other variant names.
     #[error("the database: {0}")]
     Backend(Box<dyn Error + Send + Sync>),
     /// The data directory cannot be used.
@@ -36,7 +36,7 @@ pub enum StoreError {
     /// The store does not work for now.
     #[error("the store does not work: {0}")]
     Unavailable(String),
-    /// The data directory belongs to another program or version. The text gives the reason and the way out.
+    /// The data directory belongs to another program or version. The text has the reason and what to do.
     #[error("{0}")]
     Refused(String),
     /// A record that was written cannot be read.

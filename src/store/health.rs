@@ -1,8 +1,8 @@
 //! The health of the store: the results of the last commits and probes, and how long the current transaction has taken.
 //!
-//! The answer is available before it is requested. So a probe of `/readyz` gets its answer at once, even if the disk
-//! hangs. [`Health`] measures nothing: the writer reports how each transaction ended, and
-//! [`Store::watch`](super::Store::watch) makes an idle writer run a transaction from time to time.
+//! The state is known before it is requested. So `/readyz` is answered at once, even if the disk hangs. [`Health`]
+//! measures nothing: the writer reports how each transaction ended, and [`Store::watch`](super::Store::watch) makes an
+//! idle writer run a transaction from time to time.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -99,18 +99,18 @@ impl Health {
         self.change(trouble);
     }
 
-    /// Records an error that a reader met in the database. Returns the error with the file's name and the way out.
+    /// Records an error that a reader met in the database. Returns the error with the file's name and what to do.
     /// Damage is final. Any other fault of the disk lasts until the next transaction succeeds.
-    pub(super) fn notice(&self, err: StoreError) -> StoreError {
+    pub(super) fn record_read_error(&self, err: StoreError) -> StoreError {
         match err {
             StoreError::Corrupt(what) => {
                 let err = corrupt(&self.0.data_dir, &what);
-                self.alarm(Trouble::Damaged(err.to_string()));
+                self.set_trouble(Trouble::Damaged(err.to_string()));
                 err
             }
             StoreError::Backend(err) => {
                 if is_of_disk(&*err) {
-                    self.alarm(Trouble::Unusable(format!("the database cannot be read: {err}")));
+                    self.set_trouble(Trouble::Unusable(format!("the database cannot be read: {err}")));
                 }
                 StoreError::Backend(err)
             }
@@ -123,7 +123,7 @@ impl Health {
         self.change(Some(Trouble::Full(what.to_owned())));
     }
 
-    /// Returns what an error of a transaction means for the store, with the file's name and the way out.
+    /// Returns the trouble that an error of a transaction means for the store, with the file's name and what to do.
     pub(super) fn trouble_of(&self, err: &StoreError) -> Trouble {
         match err {
             StoreError::Full(text) => Trouble::Full(text.clone()),
@@ -133,7 +133,7 @@ impl Health {
     }
 
     /// Records the reason why nothing may be read or written.
-    pub(super) fn alarm(&self, trouble: Trouble) {
+    pub(super) fn set_trouble(&self, trouble: Trouble) {
         self.change(Some(trouble));
     }
 
@@ -219,13 +219,13 @@ mod tests {
         assert!(health.tick(), "a store in trouble is probed at each tick");
         health.end(None);
         assert_eq!(health.trouble(), None);
-        health.alarm(Trouble::Damaged("a page".into()));
+        health.set_trouble(Trouble::Damaged("a page".into()));
         health.end(None);
         assert!(matches!(health.trouble(), Some(Trouble::Damaged(_))));
     }
 
     #[test]
-    fn a_transaction_that_hangs_is_trouble_until_it_ends() {
+    fn a_hanging_transaction_is_reported_as_trouble_until_it_ends() {
         let health = Health(Arc::new(Inner {
             data_dir: "d".into(),
             trouble: watch::Sender::new(None),

@@ -10,10 +10,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::StoreError;
+use super::commit_counter::{self, LostCommits};
 use super::schema;
 use super::sqlite::{INDEX, LOG, beside, database, file_error};
-use super::tally::{self, LostCommits};
-use super::write_ahead_log::{Look, WriteAheadLog};
+use super::write_ahead_log::{LogState, WriteAheadLog};
 
 /// The characters that are not escaped in the path of a URI.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
@@ -67,14 +67,14 @@ fn read(data_dir: &Path, is_alone: bool) -> Result<Examined, StoreError> {
     let examined = Examined { connection, is_current, lost: None, _index: index.clone() };
     if let Some(index) = index {
         let mut log = WriteAheadLog::open(data_dir, index)?;
-        if log.look().map_err(file_error(log.path()))? == Look::Damaged {
+        if log.check().map_err(file_error(log.path()))? == LogState::Damaged {
             // A server runs, and its index describes a log that is not there. So the data that was read may be wrong.
             return Err(log.damage().into());
         }
     }
     version?;
     check(data_dir, &examined.connection)?;
-    let lost = if is_current { tally::lost(data_dir, &examined.connection)? } else { None };
+    let lost = if is_current { commit_counter::lost(data_dir, &examined.connection)? } else { None };
     Ok(Examined { lost, ..examined })
 }
 

@@ -29,7 +29,7 @@ use crate::task::{
     Chunks, Entry, KeptEntries, RecordSource, RecordWriter, TaskId, read_entries, scan_records,
 };
 
-/// Most files that may wait for their round. If a file finds no place in the queue, the round after syncs all files.
+/// Most files that may wait for their round. If the queue is full, the next round syncs all files.
 const SYNC_QUEUE: usize = 4096;
 /// Up to this many files are synced one by one.
 const SYNCED_ONE_BY_ONE: usize = 8;
@@ -41,21 +41,22 @@ const SYNC_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct FileJournals {
     directory: Arc<Path>,
     /// `None` if nothing is synced.
-    sync: Option<Rounds>,
+    sync: Option<Syncer>,
     health: Health,
 }
 
-/// The messages to the thread that syncs.
+/// Sends files to the thread that syncs them.
 #[derive(Debug, Clone)]
-struct Rounds {
-    queue: SyncSender<Arc<Grown>>,
-    /// True if a file found no place in the queue. That file may have been written to for the last time.
+struct Syncer {
+    queue: SyncSender<Arc<GrowingFile>>,
+    /// True if the queue was full for a file. The next round then syncs all files, because that file may not grow
+    /// again.
     overflowed: Arc<AtomicBool>,
 }
 
 /// A file that grows.
 #[derive(Debug)]
-struct Grown {
+struct GrowingFile {
     file: File,
     /// True while the file waits for its round.
     waits: AtomicBool,
@@ -65,12 +66,12 @@ struct Grown {
 #[derive(Debug)]
 pub(super) struct FileJournal {
     path: PathBuf,
-    file: Option<Arc<Grown>>,
+    file: Option<Arc<GrowingFile>>,
     writer: RecordWriter,
     /// True after a failed write. The journal then takes no more entries, so it always holds a beginning of the stream
     /// without a gap.
     broken: bool,
-    sync: Option<Rounds>,
+    sync: Option<Syncer>,
     health: Health,
 }
 
@@ -87,19 +88,19 @@ impl FileJournals {
         let directory = data_dir.join("frames");
         make_directory(&directory)?;
         sweep(&directory, wanted)?;
-        let rounds = if sync {
-            let (queue, grown) = sync_channel(SYNC_QUEUE);
+        let syncer = if sync {
+            let (queue, waiting) = sync_channel(SYNC_QUEUE);
             let overflowed = Arc::new(AtomicBool::new(false));
-            let rounds = Rounds { queue, overflowed: Arc::clone(&overflowed) };
+            let syncer = Syncer { queue, overflowed: Arc::clone(&overflowed) };
             std::thread::Builder::new()
                 .name("store-syncer".to_owned())
-                .spawn(move || run_syncer(&grown, &overflowed, &metrics))
+                .spawn(move || run_syncer(&waiting, &overflowed, &metrics))
                 .map_err(file_error(&directory))?;
-            Some(rounds)
+            Some(syncer)
         } else {
             None
         };
-        Ok(Self { directory: directory.into(), sync: rounds, health })
+        Ok(Self { directory: directory.into(), sync: syncer, health })
     }
 
     fn path(&self, id: &TaskId) -> PathBuf {
@@ -123,14 +124,14 @@ impl FileJournals {
     }
 
     /// Finds the chunks that a task has published. Logs an error if they do not match the task's record. Blocks.
-    fn whole(&self, id: &TaskId, told: Chunks) -> Result<Option<KeptEntries>, StoreError> {
+    fn whole(&self, id: &TaskId, recorded: Chunks) -> Result<Option<KeptEntries>, StoreError> {
         let (index, _) = scan_records(&self.content(id)?, |_, _| Some(()));
         let path = self.path(id);
-        if index.chunks != told {
-            tracing::error!(path = %path.display(), "a journal of chunks is not as it was written; its stream is lost");
+        if index.chunks != recorded {
+            tracing::error!(path = %path.display(), "a journal of chunks is damaged; its stream cannot be replayed");
             return Ok(None);
         }
-        Ok(Some(KeptEntries::new(Arc::new(Written { path }), index)))
+        Ok(Some(KeptEntries::new(Arc::new(JournalFile { path }), index)))
     }
 
     /// Reads a journal. A journal that does not exist is empty. Blocks.
@@ -148,7 +149,12 @@ impl FileJournals {
         if let Err(err) = std::fs::remove_file(&path)
             && err.kind() != ErrorKind::NotFound
         {
-            tracing::error!(%err, path = %path.display(), "chunks cannot be removed");
+            tracing::error!(
+                %err,
+                path = %path.display(),
+                "the journal of a deleted task cannot be removed; remove the file by hand, or restart the \
+                 server"
+            );
         }
     }
 }
@@ -172,9 +178,9 @@ impl ChunkJournals for FileJournals {
         blocking(read).boxed()
     }
 
-    fn read_whole(&self, id: TaskId, told: Chunks) -> Promise<'_, Option<KeptEntries>> {
+    fn read_whole(&self, id: TaskId, recorded: Chunks) -> Promise<'_, Option<KeptEntries>> {
         let journals = self.clone();
-        blocking(move || journals.whole(&id, told)).boxed()
+        blocking(move || journals.whole(&id, recorded)).boxed()
     }
 
     fn remove(&self, ids: Vec<TaskId>) -> Promise<'_, ()> {
@@ -195,29 +201,34 @@ impl ChunkJournal for FileJournal {
         {
             self.broken = true;
             if err.kind() == ErrorKind::StorageFull {
-                self.health.full("there is no room for a journal of chunks");
+                self.health.full("the disk has no room for a journal of chunks");
             }
-            tracing::error!(%err, path = %self.path.display(), "chunks cannot be written to the journal");
+            tracing::error!(
+                %err,
+                path = %self.path.display(),
+                "chunks cannot be written to the journal; readers get the rest of the stream, but it cannot \
+                 be replayed"
+            );
         }
         Appended::Now(!self.broken)
     }
 
-    /// Makes the file, if there is none: making a file takes longer than writing to it. An error is ignored here: the
-    /// first entries will meet it again.
+    /// Makes the file, if there is none, because that takes longer than a write. An error is ignored: the write of the
+    /// first entries will return it again.
     fn make_ready(&mut self) {
         let _ = self.open();
     }
 
     fn into_kept(self: Box<Self>) -> Option<KeptEntries> {
         let is_all = !self.broken;
-        is_all.then(|| KeptEntries::new(Arc::new(Written { path: self.path }), self.writer.into_index()))
+        is_all.then(|| KeptEntries::new(Arc::new(JournalFile { path: self.path }), self.writer.into_index()))
     }
 }
 
 impl FileJournal {
-    fn open(&mut self) -> std::io::Result<&Arc<Grown>> {
+    fn open(&mut self) -> std::io::Result<&Arc<GrowingFile>> {
         match &mut self.file {
-            Some(grown) => Ok(grown),
+            Some(file) => Ok(file),
             none => {
                 let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
                 if file.metadata()?.len() > 0 {
@@ -226,20 +237,20 @@ impl FileJournal {
                         "another writer has begun this journal",
                     ));
                 }
-                Ok(none.insert(Arc::new(Grown { file, waits: AtomicBool::new(false) })))
+                Ok(none.insert(Arc::new(GrowingFile { file, waits: AtomicBool::new(false) })))
             }
         }
     }
 
     fn write<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> std::io::Result<()> {
-        let grown = Arc::clone(self.open()?);
-        (&grown.file).write_all(&self.writer.encode(entries))?;
-        if let Some(rounds) = &self.sync
-            && !grown.waits.swap(true, Ordering::AcqRel)
-            && rounds.queue.try_send(Arc::clone(&grown)).is_err()
+        let file = Arc::clone(self.open()?);
+        (&file.file).write_all(&self.writer.encode(entries))?;
+        if let Some(syncer) = &self.sync
+            && !file.waits.swap(true, Ordering::AcqRel)
+            && syncer.queue.try_send(Arc::clone(&file)).is_err()
         {
-            grown.waits.store(false, Ordering::Release);
-            rounds.overflowed.store(true, Ordering::Release);
+            file.waits.store(false, Ordering::Release);
+            syncer.overflowed.store(true, Ordering::Release);
         }
         Ok(())
     }
@@ -248,42 +259,42 @@ impl FileJournal {
 /// A journal to which nothing is added any more. The file is opened for each read: there are more journals than a
 /// process may have open files.
 #[derive(Debug)]
-struct Written {
+struct JournalFile {
     path: PathBuf,
 }
 
-impl RecordSource for Written {
+impl RecordSource for JournalFile {
     fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> std::io::Result<()> {
         buffer.resize(range.len(), 0);
         File::open(&self.path)?.read_exact_at(buffer, range.start as u64)
     }
 }
 
-fn run_syncer(queue: &Receiver<Arc<Grown>>, overflowed: &AtomicBool, metrics: &StoreMetrics) {
+fn run_syncer(queue: &Receiver<Arc<GrowingFile>>, overflowed: &AtomicBool, metrics: &StoreMetrics) {
     while let Ok(first) = queue.recv() {
         let round: Vec<_> = std::iter::once(first).chain(queue.try_iter()).collect();
-        for grown in &round {
-            // This comes first: a write after this point requests another round.
-            grown.waits.store(false, Ordering::Release);
+        for file in &round {
+            // The flag is cleared before the sync, so a write after this point requests another round.
+            file.waits.store(false, Ordering::Release);
         }
-        // A full queue leaves files for the next round, which sees this flag.
+        // If the queue was full, some files of this round are not in it.
         let all = overflowed.swap(false, Ordering::AcqRel);
         let began = Instant::now();
         let synced = sync(&round, all);
         metrics.synced(began.elapsed(), synced.is_ok());
         if let Err(err) = synced {
-            tracing::error!(%err, "chunks cannot be synced to the disk");
+            tracing::error!(%err, "chunks cannot be synced to the disk; a power cut would lose the last chunks");
         }
         std::thread::sleep(SYNC_PAUSE);
     }
 }
 
 /// Syncs these files, or `all` files of their file system. For many files, the latter is less work for the disk.
-fn sync(round: &[Arc<Grown>], all: bool) -> std::io::Result<()> {
+fn sync(round: &[Arc<GrowingFile>], all: bool) -> std::io::Result<()> {
     match round.first() {
         Some(first) if all || round.len() > SYNCED_ONE_BY_ONE => Ok(rustix::fs::syncfs(&first.file)?),
         // A file that fails does not keep the others from being synced.
-        _ => round.iter().map(|grown| grown.file.sync_data()).fold(Ok(()), Result::and),
+        _ => round.iter().map(|file| file.file.sync_data()).fold(Ok(()), Result::and),
     }
 }
 

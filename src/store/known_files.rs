@@ -10,7 +10,7 @@ use super::StoreError;
 use super::claim::OpenFiles;
 use super::health::Trouble;
 use super::sqlite::{INDEX, LOG, beside, database, file_error};
-use super::write_ahead_log::{Look, WriteAheadLog};
+use super::write_ahead_log::{LogState, WriteAheadLog};
 
 /// The files of a data directory as they were opened, and what they must still hold.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl From<&Metadata> for Identity {
 }
 
 impl KnownFiles {
-    /// Records the files of a data directory that is in use.
+    /// Records the files of a data directory that a server has opened.
     pub(super) fn of(data_dir: &Path, open: Arc<OpenFiles>) -> Result<Self, StoreError> {
         let [log, index] = [LOG, INDEX].map(|end| beside(data_dir, end));
         let paths = [data_dir.to_owned(), database(data_dir), log, index];
@@ -53,17 +53,17 @@ impl KnownFiles {
     }
 
     /// Checks before a transaction that the next start will find what the transaction writes: the files are in their
-    /// place and hold what they held. The error names the file that changed, and the way out.
-    pub(super) fn judge(&mut self) -> Result<(), Trouble> {
+    /// place and hold what they held. The error names the file that changed, and what to do.
+    pub(super) fn check_before_write(&mut self) -> Result<(), Trouble> {
         self.is_in_place().map_err(Trouble::Unusable)?;
-        self.open.judge_index()?;
+        self.open.check_index()?;
         // Without an index, the transaction rebuilds the index from the log.
-        self.look().map(|_| ())
+        self.check_files().map(|_| ())
     }
 
     /// Checks after a commit, before the commit is reported, that it is in the files.
     pub(super) fn holds_commit(&mut self) -> Result<(), Trouble> {
-        match self.look()? {
+        match self.check_files()? {
             true => Ok(()),
             false => Err(Trouble::Damaged(format!(
                 "{} was overwritten while the server runs; stop the server and start it again: it rebuilds the file \
@@ -74,7 +74,7 @@ impl KnownFiles {
     }
 
     /// Checks the files. Returns false if the write-ahead log cannot be checked because it has no index.
-    fn look(&mut self) -> Result<bool, Trouble> {
+    fn check_files(&mut self) -> Result<bool, Trouble> {
         let database = self.database.display();
         let overwritten = || {
             Err(Trouble::Damaged(format!(
@@ -88,9 +88,9 @@ impl KnownFiles {
             Ok(false) => return overwritten(),
             Err(err) => return Err(unreadable(err)),
         }
-        match self.log.look() {
-            Ok(Look::Whole(0)) => Ok(true),
-            Ok(Look::Whole(bytes)) => {
+        match self.log.check() {
+            Ok(LogState::Whole(0)) => Ok(true),
+            Ok(LogState::Whole(bytes)) => {
                 let there = self.open.database().metadata().map_err(unreadable)?.len();
                 if there < bytes.min(self.least_bytes) {
                     return overwritten();
@@ -98,8 +98,8 @@ impl KnownFiles {
                 self.least_bytes = there.min(bytes);
                 Ok(true)
             }
-            Ok(Look::NoIndex) => Ok(false),
-            Ok(Look::Damaged) => Err(self.log.damage()),
+            Ok(LogState::NoIndex) => Ok(false),
+            Ok(LogState::Damaged) => Err(self.log.damage()),
             Err(err) => Err(Trouble::Unusable(format!("{}: {err}", self.log.path().display()))),
         }
     }
@@ -139,26 +139,26 @@ mod tests {
         let _connection = sqlite::connect(&data_dir, true).unwrap();
         let open = Arc::new(OpenFiles::of(&data_dir, claim).unwrap());
         let mut known = KnownFiles::of(&data_dir, Arc::clone(&open)).unwrap();
-        known.judge().unwrap();
+        known.check_before_write().unwrap();
         let away = parent.path().join("away");
         for name in ["", "hearken.sqlite", "hearken.sqlite-wal", "hearken.sqlite-shm", "spool", "frames"] {
             let path = if name.is_empty() { data_dir.clone() } else { data_dir.join(name) };
             std::fs::rename(&path, &away).unwrap();
-            let said = known.judge().unwrap_err().to_string();
+            let said = known.check_before_write().unwrap_err().to_string();
             assert!(said.contains(&format!("{} was removed or moved", path.display())), "{said}");
             std::fs::write(&path, "").unwrap();
-            let said = known.judge().unwrap_err().to_string();
+            let said = known.check_before_write().unwrap_err().to_string();
             assert!(said.contains(&format!("{} was replaced", path.display())) || name.is_empty(), "{said}");
             std::fs::remove_file(&path).unwrap();
             std::fs::rename(&away, &path).unwrap();
-            known.judge().unwrap();
+            known.check_before_write().unwrap();
         }
         open.database().set_len(0).unwrap();
-        assert_is_overwritten(known.judge());
+        assert_is_overwritten(known.check_before_write());
     }
 
-    fn assert_is_overwritten(judged: Result<(), Trouble>) {
-        let Err(Trouble::Damaged(said)) = judged else { panic!("{judged:?}") };
+    fn assert_is_overwritten(result: Result<(), Trouble>) {
+        let Err(Trouble::Damaged(said)) = result else { panic!("{result:?}") };
         assert!(said.contains("hearken.sqlite was cut short or overwritten"), "{said}");
     }
 
@@ -176,7 +176,7 @@ mod tests {
         let bytes = || open.database().metadata().unwrap().len();
         run("CREATE TABLE large (content BLOB); INSERT INTO large VALUES (zeroblob(1000000));
              PRAGMA wal_checkpoint(PASSIVE);");
-        known.judge().unwrap();
+        known.check_before_write().unwrap();
         let large = bytes();
         assert!(large > 1_000_000);
         run("DROP TABLE large");
@@ -184,9 +184,9 @@ mod tests {
         let mut steps = vacuum.raw_query();
         while steps.next().unwrap().is_some() {}
         run("PRAGMA wal_checkpoint(FULL)");
-        known.judge().unwrap();
+        known.check_before_write().unwrap();
         assert!(bytes() < large / 2);
         open.database().set_len(bytes() - 4096).unwrap();
-        assert_is_overwritten(known.judge());
+        assert_is_overwritten(known.check_before_write());
     }
 }

@@ -10,16 +10,16 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::claim::{Claim, OpenFiles};
+use super::commit_counter::CommitCounter;
 use super::health::{self, Health, Trouble};
 use super::journal::FileJournals;
 use super::key_table::{KeyTable, keys_and_version, keys_version};
 use super::known_files::KnownFiles;
 use super::promises::{BlobStore, Download, KeyStore, Promise, TaskStore};
-use super::reader::{self, Questions, Readers};
+use super::reader::{self, ReadQueue, Readers};
 use super::records::{Acceptance, Ending, Forgotten, NewRecord, StoredStream, TaskMark, Unfinished, Weighed};
 use super::spool::{NewBlob, Spool};
-use super::tally::Tally;
-use super::writer::{Parts, Withdrawn, Write, Writer};
+use super::writer::{Withdrawn, Write, Writer, WriterParts};
 use super::{Reply, Retained, StoreConfig, StoreError, blocking, integrity, sqlite};
 use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
@@ -34,7 +34,7 @@ const WRITE_QUEUE: usize = 4096;
 
 /// An open database and its spool.
 #[derive(Debug)]
-pub(super) struct Local {
+pub(super) struct LocalBackend {
     writes: mpsc::Sender<Write>,
     readers: Readers,
     health: Health,
@@ -42,7 +42,7 @@ pub(super) struct Local {
     key_table: KeyTable,
 }
 
-impl Local {
+impl LocalBackend {
     /// Opens a data directory and the journals in it. The directory stays locked until both are dropped. Files that a
     /// crash left behind and that belong to no task are removed.
     ///
@@ -67,8 +67,9 @@ impl Local {
         drop(integrity::examine(data_dir)?);
         let connection = sqlite::connect(data_dir, config.sync)?;
         let open = Arc::new(OpenFiles::of(data_dir, claim)?);
-        let (tally, lost) = Tally::open(data_dir, &connection)?;
-        // The operator may put a newer copy of the database back. All files may belong to it, so they are kept.
+        let (commit_counter, lost) = CommitCounter::open(data_dir, &connection)?;
+        // The database has lost commits. The operator may put a newer copy back, to which all files may belong, so all
+        // files are kept.
         let is_all_kept = lost.is_some();
         if !is_all_kept {
             sqlite::delete_unnamed_blobs(&connection);
@@ -83,7 +84,14 @@ impl Local {
             FileJournals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
         let files = KnownFiles::of(data_dir, Arc::clone(&open))?;
-        let parts = Parts { connection, spool: spool.clone(), files, health: health.clone(), tally, metrics };
+        let parts = WriterParts {
+            connection,
+            spool: spool.clone(),
+            files,
+            health: health.clone(),
+            commit_counter,
+            metrics,
+        };
         Writer::new(parts).start(data_dir, write_queue)?;
         let readers = Readers::start(data_dir, config.sync, &health, &open)?;
         Ok((Self { writes, readers, health, spool, key_table: KeyTable::of(data_dir) }, journals))
@@ -107,12 +115,12 @@ impl Local {
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
-    fn ask<'a, T: Send + 'static>(
+    fn read_rows<'a, T: Send + 'static>(
         &'a self,
-        readers: &'a Questions,
+        readers: &'a ReadQueue,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Promise<'a, T> {
-        self.unless_trouble_lasts(readers.ask(read)).boxed()
+        self.unless_trouble_lasts(readers.read(read)).boxed()
     }
 
     /// Makes a blob. If the caller gives up before the file of a large blob is written, the file is removed.
@@ -121,10 +129,10 @@ impl Local {
             return NewBlob::new(&self.spool, id, bytes);
         }
         let spool = self.spool.clone();
-        let turn = spool.turn(bytes.len() as u64).await;
+        let permit = spool.permit(bytes.len() as u64).await;
         blocking(move || {
             // The permit is held to the end, whether or not a caller waits.
-            let _turn = turn;
+            let _permit = permit;
             NewBlob::new(&spool, id, bytes)
         })
         .await
@@ -148,7 +156,7 @@ impl Drop for AcceptAnswer<'_> {
     }
 }
 
-impl TaskStore for Local {
+impl TaskStore for LocalBackend {
     fn accept(
         &self,
         record: NewRecord,
@@ -199,13 +207,13 @@ impl TaskStore for Local {
         most_bytes: usize,
         with_segments: bool,
     ) -> Promise<'_, Option<Weighed<Snapshot>>> {
-        self.ask(&self.readers.short, move |rows| {
+        self.read_rows(&self.readers.short, move |rows| {
             reader::find(rows, &id, owner, ended_after, most_bytes, with_segments)
         })
     }
 
     fn request(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<Request>> {
-        self.ask(&self.readers.short, move |rows| reader::request(rows, &id, owner))
+        self.read_rows(&self.readers.short, move |rows| reader::request(rows, &id, owner))
     }
 
     fn list(
@@ -215,11 +223,13 @@ impl TaskStore for Local {
         ended_after: Timestamp,
         most_bytes: usize,
     ) -> Promise<'_, Option<Weighed<Page>>> {
-        self.ask(&self.readers.long, move |rows| reader::list(rows, owner, &query, ended_after, most_bytes))
+        self.read_rows(&self.readers.long, move |rows| {
+            reader::list(rows, owner, &query, ended_after, most_bytes)
+        })
     }
 
     fn stream(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<StoredStream>> {
-        self.ask(&self.readers.short, move |rows| reader::stream(rows, &id, owner))
+        self.read_rows(&self.readers.short, move |rows| reader::stream(rows, &id, owner))
     }
 
     fn submitted(
@@ -228,11 +238,11 @@ impl TaskStore for Local {
         key: IdempotencyKey,
         created_after: Timestamp,
     ) -> Promise<'_, Option<(TaskId, Idempotency)>> {
-        self.ask(&self.readers.short, move |rows| reader::submitted(rows, owner, key, created_after))
+        self.read_rows(&self.readers.short, move |rows| reader::submitted(rows, owner, key, created_after))
     }
 
     fn unfinished(&self, after: Option<(Timestamp, TaskId)>) -> Promise<'_, Vec<Unfinished>> {
-        self.ask(&self.readers.long, move |rows| reader::unfinished(rows, after))
+        self.read_rows(&self.readers.long, move |rows| reader::unfinished(rows, after))
     }
 
     fn trouble(&self) -> Option<StoreError> {
@@ -247,7 +257,7 @@ impl TaskStore for Local {
                 ticks.tick().await;
                 if self.writes.is_closed() {
                     let stopped = "the thread that writes has stopped; start the server again".to_owned();
-                    return self.health.alarm(Trouble::Unusable(stopped));
+                    return self.health.set_trouble(Trouble::Unusable(stopped));
                 }
                 if self.health.tick() {
                     // A full queue has writes in it, which test the disk as well as a probe does.
@@ -263,14 +273,14 @@ impl TaskStore for Local {
     }
 }
 
-/// A server reads its keys only while the database is in order.
-impl KeyStore for Local {
+/// Reads the keys only while the database is not damaged.
+impl KeyStore for LocalBackend {
     fn list(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
-        self.ask(&self.readers.short, keys_and_version)
+        self.read_rows(&self.readers.short, keys_and_version)
     }
 
     fn version(&self) -> Promise<'_, i64> {
-        self.ask(&self.readers.short, keys_version)
+        self.read_rows(&self.readers.short, keys_version)
     }
 
     fn create(&self, key: KeyRecord) -> Promise<'_, bool> {
@@ -282,7 +292,7 @@ impl KeyStore for Local {
     }
 }
 
-impl BlobStore for Local {
+impl BlobStore for LocalBackend {
     fn blob_id(&self) -> BlobId {
         self.spool.blob_id()
     }
@@ -290,15 +300,15 @@ impl BlobStore for Local {
     fn read(&self, id: BlobId) -> Promise<'_, AudioBytes> {
         let read = async move {
             let spool = self.spool.clone();
-            let stored = self.ask(&self.readers.short, move |rows| reader::blob(rows, id)).await?;
+            let stored = self.read_rows(&self.readers.short, move |rows| reader::blob(rows, id)).await?;
             let stored =
                 stored.ok_or_else(|| StoreError::Damaged(format!("the audio {id} has no record")))?;
             if stored.data.is_some() {
                 return spool.read(id, stored);
             }
-            let turn = spool.turn(stored.bytes).await;
+            let permit = spool.permit(stored.bytes).await;
             blocking(move || {
-                let _turn = turn;
+                let _permit = permit;
                 spool.read(id, stored)
             })
             .await
@@ -328,7 +338,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_store_without_its_writer_reports_that_it_takes_no_tasks() {
         let data_dir = tempfile::tempdir().unwrap();
-        let (mut local, _journals) = Local::open(data_dir.path(), CONFIG, metrics()).unwrap();
+        let (mut local, _journals) = LocalBackend::open(data_dir.path(), CONFIG, metrics()).unwrap();
         local.writes = mpsc::channel(1).0;
         local.watch().await;
         assert!(matches!(local.trouble(), Some(StoreError::Unavailable(_))));

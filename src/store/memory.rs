@@ -27,7 +27,7 @@ use crate::task::{
 
 /// The data that a process would leave behind.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct MemoryBackend {
     kept: Mutex<Tables>,
     next: AtomicU64,
     most_bytes: u64,
@@ -151,11 +151,11 @@ impl Tables {
     }
 }
 
-fn told<T: Send + 'static>(value: T) -> Promise<'static, T> {
+fn resolved<T: Send + 'static>(value: T) -> Promise<'static, T> {
     ready(Ok(value)).boxed()
 }
 
-impl Memory {
+impl MemoryBackend {
     pub(super) fn new(most_bytes: u64) -> Self {
         Self { kept: Mutex::default(), next: AtomicU64::new(1), most_bytes }
     }
@@ -178,7 +178,7 @@ impl Memory {
 
 /// Withdraws a task when it is dropped, unless its caller has learned that the task is accepted.
 struct Withdrawal<'a> {
-    memory: &'a Memory,
+    memory: &'a MemoryBackend,
     id: Option<TaskId>,
 }
 
@@ -194,7 +194,7 @@ impl Drop for Withdrawal<'_> {
     }
 }
 
-impl TaskStore for Memory {
+impl TaskStore for MemoryBackend {
     fn accept(
         &self,
         record: NewRecord,
@@ -219,12 +219,12 @@ impl TaskStore for Memory {
             row.runs += 1;
             row.timeline = timeline;
         });
-        told(())
+        resolved(())
     }
 
     fn progress(&self, id: TaskId, percent: u8) -> Promise<'_, ()> {
         self.change(&id, |row| row.progress = percent);
-        told(())
+        resolved(())
     }
 
     fn mark(&self, id: TaskId, mark: TaskMark) {
@@ -239,15 +239,15 @@ impl TaskStore for Memory {
 
     fn end(&self, id: TaskId, ending: Ending, at: Timestamp) -> Promise<'_, Option<Snapshot>> {
         let mut kept = self.kept();
-        let Some(row) = kept.tasks.get_mut(&id) else { return told(None) };
+        let Some(row) = kept.tasks.get_mut(&id) else { return resolved(None) };
         if row.end.is_some() {
-            return told(Some(row.snapshot()));
+            return resolved(Some(row.snapshot()));
         }
         row.timeline = ending.timeline.clone();
         row.end = Some((ending, at));
         let audio = std::mem::take(&mut row.record.audio);
         kept.release(audio);
-        told(None)
+        resolved(None)
     }
 
     fn forget(&self, before: Retained) -> Promise<'_, Forgotten> {
@@ -264,7 +264,7 @@ impl TaskStore for Memory {
         let all = kept.tasks.len();
         kept.tasks.retain(|_, row| !row.ended_before(before.tasks));
         kept.submits.retain(|_, (.., created)| *created >= before.keys);
-        told(Forgotten { tasks: all - kept.tasks.len(), streams, more: false })
+        resolved(Forgotten { tasks: all - kept.tasks.len(), streams, more: false })
     }
 
     fn find(
@@ -278,14 +278,14 @@ impl TaskStore for Memory {
         let kept = self.kept();
         let found = kept.of(&id, owner).filter(|row| !row.ended_before(ended_after));
         let found = found.map(|row| if with_segments { row.snapshot() } else { row.without_segments() });
-        told(found.map(|found| match found.weight() {
+        resolved(found.map(|found| match found.weight() {
             weight if weight > most_bytes => Weighed::Heavy(weight),
             _ => Weighed::Light(found),
         }))
     }
 
     fn request(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<Request>> {
-        told(self.kept().of(&id, owner).map(|row| Request {
+        resolved(self.kept().of(&id, owner).map(|row| Request {
             question: row.record.task.question.clone(),
             stream: row.record.task.stream.is_some(),
             audio: row.record.audio_facts.clone(),
@@ -304,7 +304,7 @@ impl TaskStore for Memory {
         let before = match &query.after {
             None => None,
             Some(id) => match kept.of(id, owner) {
-                None => return told(None),
+                None => return resolved(None),
                 Some(row) => Some(place(row)),
             },
         };
@@ -324,15 +324,15 @@ impl TaskStore for Memory {
                 left -= weight;
                 page.tasks.push(task);
             } else if page.tasks.is_empty() {
-                return told(Some(Weighed::Heavy(weight)));
+                return resolved(Some(Weighed::Heavy(weight)));
             } else if most_bytes < MOST_LISTED_BYTES {
-                return told(Some(Weighed::Heavy(MOST_LISTED_BYTES)));
+                return resolved(Some(Weighed::Heavy(MOST_LISTED_BYTES)));
             } else {
                 page.has_more = true;
                 break;
             }
         }
-        told(Some(Weighed::Light(page)))
+        resolved(Some(Weighed::Light(page)))
     }
 
     fn stream(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<StoredStream>> {
@@ -341,7 +341,7 @@ impl TaskStore for Memory {
             let (ending, ended) = row.end.as_ref()?;
             Some(StoredStream { chunks: ending.chunks?, state: row.state(), ended: *ended })
         });
-        told(stream)
+        resolved(stream)
     }
 
     fn submitted(
@@ -352,7 +352,7 @@ impl TaskStore for Memory {
     ) -> Promise<'_, Option<(TaskId, Idempotency)>> {
         let kept = self.kept();
         let found = kept.submits.get(&(owner, key)).filter(|(.., created)| *created >= created_after);
-        told(found.map(|(task, idempotency, _)| (task.clone(), idempotency.clone())))
+        resolved(found.map(|(task, idempotency, _)| (task.clone(), idempotency.clone())))
     }
 
     fn unfinished(&self, after: Option<(Timestamp, TaskId)>) -> Promise<'_, Vec<Unfinished>> {
@@ -374,7 +374,7 @@ impl TaskStore for Memory {
         let place = |left: &Unfinished| (left.task.created, left.task.id.clone());
         left.retain(|left| after.as_ref().is_none_or(|after| place(left) > *after));
         left.sort_by_key(place);
-        told(left)
+        resolved(left)
     }
 
     fn trouble(&self) -> Option<StoreError> {
@@ -390,13 +390,13 @@ impl TaskStore for Memory {
     }
 }
 
-impl KeyStore for Memory {
+impl KeyStore for MemoryBackend {
     fn list(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
-        told(self.kept().keys.clone())
+        resolved(self.kept().keys.clone())
     }
 
     fn version(&self) -> Promise<'_, i64> {
-        told(self.kept().keys.0)
+        resolved(self.kept().keys.0)
     }
 
     fn create(&self, key: KeyRecord) -> Promise<'_, bool> {
@@ -406,7 +406,7 @@ impl KeyStore for Memory {
             *version += 1;
             keys.push(key);
         }
-        told(is_free)
+        resolved(is_free)
     }
 
     fn revoke(&self, name: String) -> Promise<'_, bool> {
@@ -416,11 +416,11 @@ impl KeyStore for Memory {
             *version += 1;
             keys.remove(place);
         }
-        told(known.is_some())
+        resolved(known.is_some())
     }
 }
 
-impl BlobStore for Memory {
+impl BlobStore for MemoryBackend {
     fn blob_id(&self) -> BlobId {
         BlobId(self.next.fetch_add(1, Ordering::Relaxed))
     }
@@ -433,7 +433,7 @@ impl BlobStore for Memory {
     }
 
     fn download(&self) -> Promise<'_, Download> {
-        told(Box::new(Received { bytes: Vec::new(), most: self.most_bytes }))
+        resolved(Box::new(MemoryDownload { bytes: Vec::new(), most: self.most_bytes }))
     }
 
     fn used(&self) -> (u64, u64) {
@@ -446,12 +446,12 @@ impl BlobStore for Memory {
 }
 
 #[derive(Debug)]
-struct Received {
+struct MemoryDownload {
     bytes: Vec<u8>,
     most: u64,
 }
 
-impl Receive for Received {
+impl Receive for MemoryDownload {
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() as u64 > self.most {

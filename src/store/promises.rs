@@ -21,7 +21,7 @@
 //! # Callers that stop waiting
 //!
 //! A caller may drop a [`Promise`] before it is done. The work then happens as a whole or not at all. A task is not
-//! kept if its caller dropped [`TaskStore::accept`]: no client knows the task, so no client would ever request its
+//! kept if its caller dropped [`TaskStore::accept`]: no client has the task's id, so no client would ever request its
 //! result. The same is true if `accept` returns an error. If the task was recorded anyway, the next commit withdraws
 //! it. Until then it may be found; and if the process is killed or the backend stops in between, the task stays and
 //! runs at the next start.
@@ -37,7 +37,7 @@
 //! read |
 //! | [`Corrupt`](StoreError::Corrupt) | the backend as a whole is damaged: it reads and writes nothing more |
 //! | [`Stopped`](StoreError::Stopped) | the backend has stopped |
-//! | [`Backend`](StoreError::Backend) | the backend refuses for a reason of its own |
+//! | [`Backend`](StoreError::Backend) | the backend refuses for any other reason |
 //!
 //! Any promise may return any of these errors; an "Errors" section names those that its caller relies on. While the
 //! backend does not work, a read waits a few seconds at most and then fails with `Unavailable`. A backend returns its
@@ -166,8 +166,8 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// [`StoreError::Damaged`] when there is no such blob or its bytes were changed.
     fn read(&self, id: BlobId) -> Promise<'_, AudioBytes>;
 
-    /// Makes room for audio that is about to be downloaded. A download is not durable: a task that runs again downloads
-    /// its audio again.
+    /// Begins the storage of audio that is about to be downloaded. A download is not durable: a task that runs again
+    /// downloads its audio again.
     fn download(&self) -> Promise<'_, Download>;
 
     /// Returns how many bytes of audio there are, and how many there may be.
@@ -225,8 +225,8 @@ pub trait ChunkJournals: fmt::Debug + Send + Sync {
     fn read(&self, id: TaskId) -> Promise<'_, Journalled>;
 
     /// Returns the entries of a task; if there are many, they stay where they are. Returns `None` if they do not match
-    /// `told`, the chunks of the task's record.
-    fn read_whole(&self, id: TaskId, told: Chunks) -> Promise<'_, Option<KeptEntries>>;
+    /// `recorded`, the chunks of the task's record.
+    fn read_whole(&self, id: TaskId, recorded: Chunks) -> Promise<'_, Option<KeptEntries>>;
 
     /// Removes the journals of these tasks; a task may have none.
     fn remove(&self, ids: Vec<TaskId>) -> Promise<'_, ()>;

@@ -85,7 +85,7 @@ pub struct Replay {
     /// The time that the stream is still kept.
     pub left: Duration,
     /// The permit to hold all of this in memory.
-    pub(super) _turn: OwnedSemaphorePermit,
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 /// A value whose results are read only if they have at most as many bytes as the caller has room for.

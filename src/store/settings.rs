@@ -89,7 +89,7 @@ impl StoreKeys {
             Some(other) => return Err(at.wrong("kind", format!("{other:?} is unknown"))),
         }
         if self.url.is_some() {
-            let problem = at.problem("url", "an sqlite store has no url, it is in data_dir");
+            let problem = at.problem("url", "a store of kind sqlite has no url: its files are in data_dir");
             return Err(problem.advise("remove it"));
         }
         Ok(StoreConfig {

@@ -51,7 +51,7 @@ struct Inner {
     unwritten: AtomicU64,
     next: AtomicU64,
     sync: bool,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 /// The sums over the rows of all blobs.
@@ -85,7 +85,7 @@ impl Spool {
             unwritten: AtomicU64::new(0),
             next: AtomicU64::new(next),
             sync,
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            permits: Arc::new(Semaphore::new((cores / 2).max(1))),
         })))
     }
 
@@ -95,11 +95,11 @@ impl Spool {
     }
 
     /// Waits for a permit to write or check this many bytes, if they need one.
-    pub(super) async fn turn(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn permit(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         if bytes <= LARGE_BYTES {
             return None;
         }
-        Arc::clone(&self.0.turns).acquire_owned().await.ok()
+        Arc::clone(&self.0.permits).acquire_owned().await.ok()
     }
 
     fn path(&self, id: BlobId) -> PathBuf {

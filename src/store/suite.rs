@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::memory::{Memory, MemoryJournals};
+use super::memory::{MemoryBackend, MemoryJournals};
 use super::{KeyStore, Store, find_keys};
 use crate::task::TaskId;
 use kit::{CONFIG, keep, until_free};
 
-/// The data that outlives the processes of a test, and the way to open a store on it.
-pub(super) trait Ground {
-    /// Makes an empty one.
+/// A backend under test: the data that outlives a store, and the way to open a store on it.
+pub(super) trait TestBackend {
+    /// Makes a backend without data.
     fn new() -> Self;
 
     /// Opens a store that keeps ended tasks for this long, once the store before has released the data.
@@ -38,7 +38,7 @@ pub(super) trait Ground {
     fn keys(&self) -> Arc<dyn KeyStore>;
 }
 
-impl Ground for TempDir {
+impl TestBackend for TempDir {
     fn new() -> Self {
         tempfile::tempdir().unwrap()
     }
@@ -77,11 +77,11 @@ impl Ground for TempDir {
     }
 }
 
-struct InMemory(Arc<Memory>, MemoryJournals);
+struct InMemory(Arc<MemoryBackend>, MemoryJournals);
 
-impl Ground for InMemory {
+impl TestBackend for InMemory {
     fn new() -> Self {
-        Self(Arc::new(Memory::new(CONFIG.max_spool_bytes)), MemoryJournals::default())
+        Self(Arc::new(MemoryBackend::new(CONFIG.max_spool_bytes)), MemoryJournals::default())
     }
 
     fn open(&self, kept: Duration) -> Store {
@@ -123,7 +123,7 @@ macro_rules! store_suite {
                 tasks: [
                     a_task_is_found_only_by_its_owner,
                     the_first_end_of_a_task_stays_and_the_next_caller_gets_it,
-                    of_two_ends_at_once_one_stays_and_both_callers_know_it,
+                    two_ends_at_once_give_both_callers_the_same_end,
                     a_task_that_has_not_ended_is_found_after_a_start,
                     runs_are_counted_until_a_task_ends,
                     marks_are_recorded_until_a_task_ends,

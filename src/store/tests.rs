@@ -121,7 +121,7 @@ async fn an_ended_task_is_hidden_and_then_deleted_after_its_retention() {
     let store = open(data_dir.path(), Duration::ZERO);
     let (ended, waiting) = (task(), task());
     for task in [&ended, &waiting] {
-        store.takes(record(task)).await;
+        store.accept_task(record(task)).await;
         store.journal(&task.id).append(&mut [delta("a")].iter());
     }
     store

@@ -30,7 +30,7 @@ const INDEX_HEADER: usize = 48;
 /// The first bytes of the index's header.
 const INDEX_VERSION: u32 = 3_007_000;
 /// How often the check is repeated while another process changes the log, with a [`PAUSE`] in between.
-const LOOKS: usize = 100;
+const CHECKS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The log of a database that is in use.
@@ -59,7 +59,7 @@ struct End {
 
 /// The result of a check of the log.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum LogState {
     /// The log is undamaged. The database has this many bytes, or 0 if that is not known.
     Whole(u64),
     /// A part of the log is missing or was overwritten.
@@ -82,7 +82,7 @@ impl WriteAheadLog {
         &self.path
     }
 
-    /// Returns the trouble of a [damaged](Look::Damaged) log, with the way out.
+    /// Returns the trouble of a [damaged](LogState::Damaged) log, with what to do.
     pub(super) fn damage(&self) -> Trouble {
         Trouble::Damaged(format!(
             "{} was cut short or overwritten while the server runs, and commits are missing; stop the server, \
@@ -94,22 +94,22 @@ impl WriteAheadLog {
 
     /// Compares the log with its index and with the result of the last check. Another process may commit at the same
     /// time.
-    pub(super) fn look(&mut self) -> io::Result<Look> {
-        let mut found = Look::NoIndex;
-        for _ in 0..LOOKS {
+    pub(super) fn check(&mut self) -> io::Result<LogState> {
+        let mut found = LogState::NoIndex;
+        for _ in 0..CHECKS {
             let Some(end) = self.end()? else {
                 std::thread::sleep(PAUSE);
                 continue;
             };
             if self.holds(&end)? {
                 self.last = Some(end);
-                return Ok(Look::Whole(end.pages * end.page_bytes));
+                return Ok(LogState::Whole(end.pages * end.page_bytes));
             }
             // The index changes before the log does. If the index is still the same, it describes this log.
             if self.end()? == Some(end) {
-                return Ok(Look::Damaged);
+                return Ok(LogState::Damaged);
             }
-            found = Look::Damaged;
+            found = LogState::Damaged;
         }
         Ok(found)
     }
@@ -215,14 +215,14 @@ mod tests {
     /// A name, whether to check with and without a commit after the damage, and the damage itself.
     type Damage<'a> = (&'static str, &'a [bool], &'a dyn Fn(&File, u64));
 
-    struct Rig {
+    struct Fixture {
         log: WriteAheadLog,
         connection: Connection,
         data_dir: TempDir,
         _open: OpenFiles,
     }
 
-    impl Rig {
+    impl Fixture {
         fn new() -> Self {
             let data_dir = tempfile::tempdir().unwrap();
             let claim = Claim::take(data_dir.path()).unwrap();
@@ -245,27 +245,27 @@ mod tests {
         }
 
         fn is_whole(&mut self) -> bool {
-            matches!(self.log.look().unwrap(), Look::Whole(1..))
+            matches!(self.log.check().unwrap(), LogState::Whole(1..))
         }
     }
 
     #[test]
     fn a_log_stays_whole_through_commits_checkpoints_and_restarts() {
-        let mut rig = Rig::new();
-        assert!(rig.is_whole());
-        let other = connect(rig.data_dir.path(), true).unwrap();
+        let mut fixture = Fixture::new();
+        assert!(fixture.is_whole());
+        let other = connect(fixture.data_dir.path(), true).unwrap();
         for mode in ["PASSIVE", "FULL", "RESTART", "TRUNCATE"] {
             for _ in 0..3 {
-                rig.commit();
-                assert!(rig.is_whole(), "{mode}");
+                fixture.commit();
+                assert!(fixture.is_whole(), "{mode}");
                 other.execute("UPDATE keys_version SET version = version + 1", []).unwrap();
-                assert!(rig.is_whole(), "{mode}");
+                assert!(fixture.is_whole(), "{mode}");
             }
-            rig.checkpoint(mode);
-            assert!(rig.is_whole(), "{mode}");
+            fixture.checkpoint(mode);
+            assert!(fixture.is_whole(), "{mode}");
         }
-        rig.commit();
-        assert!(rig.is_whole());
+        fixture.commit();
+        assert!(fixture.is_whole());
     }
 
     #[test]
@@ -285,18 +285,18 @@ mod tests {
         ];
         for (what, commits, damage) in damages {
             for &with_commit in commits {
-                let mut rig = Rig::new();
-                rig.commit();
-                assert!(rig.is_whole());
-                let file = rig.file();
+                let mut fixture = Fixture::new();
+                fixture.commit();
+                assert!(fixture.is_whole());
+                let file = fixture.file();
                 damage(&file, file.metadata().unwrap().len());
                 if with_commit {
                     // SQLite does not notice the damage.
-                    rig.commit();
+                    fixture.commit();
                 }
                 assert_eq!(
-                    rig.log.look().unwrap(),
-                    Look::Damaged,
+                    fixture.log.check().unwrap(),
+                    LogState::Damaged,
                     "{what}, with a commit after it: {with_commit}"
                 );
             }
@@ -305,13 +305,14 @@ mod tests {
 
     #[test]
     fn an_index_that_was_overwritten_is_made_again_by_the_next_transaction() {
-        let mut rig = Rig::new();
-        rig.commit();
-        assert!(rig.is_whole());
-        let index = File::options().write(true).open(rig.data_dir.path().join("hearken.sqlite-shm")).unwrap();
+        let mut fixture = Fixture::new();
+        fixture.commit();
+        assert!(fixture.is_whole());
+        let index =
+            File::options().write(true).open(fixture.data_dir.path().join("hearken.sqlite-shm")).unwrap();
         index.write_all_at(&[0; 2 * INDEX_HEADER], 0).unwrap();
-        assert_eq!(rig.log.look().unwrap(), Look::NoIndex);
-        rig.commit();
-        assert!(rig.is_whole());
+        assert_eq!(fixture.log.check().unwrap(), LogState::NoIndex);
+        fixture.commit();
+        assert!(fixture.is_whole());
     }
 }

@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_of_other_formats_do_not_bring_a_log_to_its_bound() {
+    fn readers_of_other_formats_do_not_bring_a_log_to_its_limit() {
         let log = log_of(["a", "b"].map(|letter| letter.repeat(100)));
         let held = log.held_bytes();
         for format in Format::ALL {

@@ -316,8 +316,8 @@ impl ColdLog {
         self.0.held.upgrade().filter(|held| held.format == format)
     }
 
-    /// Reads the kept entries. After a part of them was lost, no more is read, because sizes that a reader already
-    /// knows may be wrong.
+    /// Reads the kept entries. After a part of them was lost, no more is read, because sizes that a reader has received
+    /// may be wrong.
     fn reread<T>(&self, format: Format, read: impl FnOnce(Rereading<'_>) -> io::Result<T>) -> Option<T> {
         if self.is_lost() {
             return None;

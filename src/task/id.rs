@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_not_ids() {
+    fn texts_in_another_form_are_not_task_ids() {
         for text in
             ["", "task-llm-", "task-llm-1-abc", "task-llm-x-abcdefgh", "task-llm-1-ABCDEFGH", "../1-abcdefgh"]
         {

@@ -113,7 +113,8 @@ impl Life {
             (Self::Waiting | Self::Running, Event::End(outcome)) => (Self::Ending, Effect::End(outcome)),
             // The server may still run when a client cancels a parked task.
             (Self::Waiting | Self::Running | Self::Parked, Event::Cancel) => end(cancelled()),
-            // A parked task is not cancelled when its caller disconnects: the caller knows that the server stops.
+            // A parked task is not cancelled when its caller disconnects, because the caller was notified that the
+            // server stops.
             (Self::Waiting | Self::Running, Event::CallerDisconnected) => end(cancelled()),
             (Self::Waiting, Event::Drain(Recipient::Replaceable | Recipient::Irreplaceable)) => {
                 (Self::Parked, Effect::Park)

@@ -24,7 +24,7 @@ pub struct Progress {
     source: ProgressSource,
 }
 
-/// The data from which the next process knows the task's progress.
+/// The data from which the next process computes the task's progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProgressSource {
     /// From the chunks of the stream, which are in the journal.

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_without_seen_chunks_runs_three_times_at_most() {
+    fn a_task_without_seen_chunks_runs_at_most_three_times() {
         for (runs, ended) in [(0, false), (1, false), (2, false), (3, true), (4, true)] {
             assert_eq!(is_ended(RecoveryFacts { runs, ..FRESH }), ended, "{runs} runs");
         }

@@ -21,7 +21,7 @@ pub enum SpanPart {
     Call {
         /// The call's number, from 1.
         number: usize,
-        /// When the call began. It tells the calls of two processes apart, because each process counts from 1.
+        /// When the call began. It distinguishes the calls of two processes, because each process counts from 1.
         started: Timestamp,
     },
 }

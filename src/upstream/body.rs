@@ -41,13 +41,13 @@ impl BodyPiece {
     /// Returns a piece that sends the audio as it is.
     #[must_use]
     pub(super) fn plain(audio: AudioBytes) -> Self {
-        Self(PieceSource::Audio(AudioReading::new(audio, Form::Plain)))
+        Self(PieceSource::Audio(AudioReading::new(audio, AudioForm::Plain)))
     }
 
     /// Returns a piece that sends the audio as base64 text.
     #[must_use]
     pub(super) fn base64(audio: AudioBytes) -> Self {
-        Self(PieceSource::Audio(AudioReading::new(audio, Form::Base64)))
+        Self(PieceSource::Audio(AudioReading::new(audio, AudioForm::Base64)))
     }
 }
 
@@ -83,7 +83,7 @@ impl PieceSource {
 
 /// The form in which audio is sent.
 #[derive(Debug, Clone, Copy)]
-enum Form {
+enum AudioForm {
     Plain,
     Base64,
 }
@@ -91,7 +91,7 @@ enum Form {
 /// Audio that is being sent.
 struct AudioReading {
     audio: AudioBytes,
-    form: Form,
+    form: AudioForm,
     /// The offset of the next byte of the audio.
     at: u64,
     next: Option<JoinHandle<io::Result<Bytes>>>,
@@ -104,23 +104,23 @@ impl std::fmt::Debug for AudioReading {
 }
 
 impl AudioReading {
-    fn new(audio: AudioBytes, form: Form) -> Self {
+    fn new(audio: AudioBytes, form: AudioForm) -> Self {
         Self { audio, form, at: 0, next: None }
     }
 
     fn left(&self) -> u64 {
         let bytes = self.audio.len() - self.at;
         match self.form {
-            Form::Plain => bytes,
-            Form::Base64 => base64_len(bytes),
+            AudioForm::Plain => bytes,
+            AudioForm::Base64 => base64_len(bytes),
         }
     }
 
     /// Takes the next piece. Stored audio is read on a thread that may block.
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let most = match self.form {
-            Form::Plain => PIECE_BYTES,
-            Form::Base64 => ENCODED_BYTES,
+            AudioForm::Plain => PIECE_BYTES,
+            AudioForm::Base64 => ENCODED_BYTES,
         };
         let (at, form) = (self.at, self.form);
         let count = usize::try_from(self.audio.len() - at).unwrap_or(usize::MAX).min(most);
@@ -140,11 +140,11 @@ impl AudioReading {
     }
 }
 
-fn piece(audio: &AudioBytes, form: Form, at: u64, count: usize) -> io::Result<Bytes> {
+fn piece(audio: &AudioBytes, form: AudioForm, at: u64, count: usize) -> io::Result<Bytes> {
     let bytes = audio.piece(at, count)?;
     Ok(match form {
-        Form::Plain => bytes,
-        Form::Base64 => STANDARD.encode_type::<Vec<u8>>(bytes).into(),
+        AudioForm::Plain => bytes,
+        AudioForm::Base64 => STANDARD.encode_type::<Vec<u8>>(bytes).into(),
     })
 }
 

@@ -1,7 +1,7 @@
-//! Response bodies in another charset than UTF-8. The declared charset counts for texts only.
+//! Converts response bodies in another charset to UTF-8. The declared charset is used for plain texts only.
 //!
 //! JSON and event streams are UTF-8, whatever servers declare (RFC 8259, section 8.1): many servers declare their
-//! default charset. Only UTF-16 counts there, because no server declares JSON in UTF-8 as UTF-16.
+//! default charset. Only UTF-16 is believed there, because no server declares JSON in UTF-8 as UTF-16.
 
 use awc::http::header::{self, HeaderMap};
 use bytes::Bytes;

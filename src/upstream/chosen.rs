@@ -18,10 +18,10 @@ impl Chosen {
     pub(super) fn keep(&mut self, event: &mut Value) {
         for name in LISTS {
             match event.get_mut(name) {
-                Some(Value::Array(all)) => self.keep_of(all),
+                Some(Value::Array(all)) => self.keep_chosen(all),
                 Some(single @ Value::Object(_)) => {
                     let mut all = vec![single.take()];
-                    self.keep_of(&mut all);
+                    self.keep_chosen(&mut all);
                     *single = Value::Array(all);
                 }
                 _ => {}
@@ -29,7 +29,7 @@ impl Chosen {
         }
     }
 
-    fn keep_of(&mut self, all: &mut Vec<Value>) {
+    fn keep_chosen(&mut self, all: &mut Vec<Value>) {
         all.retain(Value::is_object);
         self.0 = self.0.or_else(|| all.iter().map(index).min());
         all.retain(|choice| Some(index(choice)) == self.0);
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_index_of_a_choice_decides_not_its_position() {
+    fn a_choice_is_chosen_by_its_index_and_not_by_its_position() {
         assert_eq!(kept(&[json!([{"index": 1, "t": "b"}, {"index": 0, "t": "a"}])]), [json!(["a"])]);
         assert_eq!(kept(&[json!([{"index": "1", "t": "b"}, {"t": "a"}, {"t": "c"}])]), [json!(["a"])]);
         assert_eq!(kept(&[json!([null, 7, {"index": {}, "t": "a"}])]), [json!(["a"])]);

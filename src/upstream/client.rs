@@ -27,7 +27,7 @@ pub(super) fn client(connect_timeout: Duration) -> HttpClient {
     })
 }
 
-/// Returns what a failed send means. The texts of awc's errors are not passed on: some contain addresses.
+/// Returns the meaning of a failed send. The texts of awc's errors are not passed on, because some contain addresses.
 #[must_use]
 pub(super) fn send_error(err: &SendRequestError, connect_timeout: Duration) -> UpstreamError {
     match err {
@@ -51,7 +51,7 @@ pub(super) fn send_error(err: &SendRequestError, connect_timeout: Duration) -> U
         SendRequestError::Connect(_) => UpstreamError::Connect("no connection".to_owned()),
         SendRequestError::Response(ParseError::Io(err)) => broken_off(err),
         SendRequestError::Response(ParseError::Incomplete) => UpstreamError::Disconnected,
-        // awc reports a request body that could not be read in this way: the audio is lost.
+        // awc reports in this way that the request body, which is the audio, could not be read.
         SendRequestError::Body(_) => UpstreamError::AudioLost,
         SendRequestError::Response(ParseError::TooLarge) => {
             UpstreamError::Invalid("the head of its response is too long".to_owned())
@@ -61,7 +61,7 @@ pub(super) fn send_error(err: &SendRequestError, connect_timeout: Duration) -> U
     }
 }
 
-/// Returns what it means that the rest of a response could not be read.
+/// Returns the meaning of an error in the rest of a response.
 #[must_use]
 pub(super) fn broken_off(err: &io::Error) -> UpstreamError {
     let inner = err.get_ref();

@@ -1,5 +1,5 @@
-//! Errors as servers write them: which object is an error, where its texts and codes are, and when the upstream accepts
-//! calls again. [`meaning`] decides what an error means.
+//! Reads errors as servers write them: finds the error, its texts and codes, and the time after which the upstream
+//! accepts calls again. [`meaning`] decides what an error means.
 
 mod meaning;
 mod page;
@@ -11,12 +11,12 @@ use encoding_rs::WINDOWS_1252;
 use serde_json::Value;
 
 use super::exchange::Refusal;
-use super::lenient::{self, text, told};
+use super::lenient::{self, all_values, text};
 use super::redact::redact;
 use super::retry_after::wait;
 use super::{Fault, UpstreamError};
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
-use meaning::{Meaning, by_message, decisive, hint};
+use meaning::{Meaning, fault_of_code, meaning_of_code, meaning_of_message};
 
 /// The fields that hold an error's text, the most informative first. `error` is read separately.
 const WORDS: &[&str] = &[
@@ -36,7 +36,7 @@ const WORDS: &[&str] = &[
 
 /// An error that was found in a server's response.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Found {
+struct FoundError {
     /// The error's text for people.
     message: Option<String>,
     /// The error's codes and types, the most informative first.
@@ -49,22 +49,22 @@ struct Found {
     is_daily: bool,
 }
 
-/// Returns what an error response means.
+/// Returns the failure that an error response means.
 #[must_use]
 pub(super) fn refusal(refusal: &Refusal, secret: &str) -> UpstreamError {
-    Found::in_body(&refusal.body).judge(Some(refusal), secret)
+    FoundError::in_body(&refusal.body).into_upstream_error(Some(refusal), secret)
 }
 
-/// Returns the error that an event is, or the error beside its answer.
+/// Returns the error in an event: the event itself, or an error beside its answer.
 #[must_use]
 pub(super) fn in_event(event: &Value, secret: &str) -> Option<UpstreamError> {
-    find(event).map(|found| found.judge(None, secret))
+    find(event).map(|found| found.into_upstream_error(None, secret))
 }
 
 /// Returns the error in data that is declared as one: the data of `event: error`, or the text after `error:`.
 #[must_use]
 pub(super) fn declared(data: &str, secret: &str) -> UpstreamError {
-    Found::called_one(data).judge(None, secret)
+    FoundError::declared_text(data).into_upstream_error(None, secret)
 }
 
 /// Returns the data of the first event with data, if the body is an event stream.
@@ -79,33 +79,33 @@ fn first_event(body: &str) -> Option<String> {
     })
 }
 
-fn find(object: &Value) -> Option<Found> {
+fn find(object: &Value) -> Option<FoundError> {
     let holds = |field: &str| object.get(field).is_some_and(|value| !value.is_null());
     let is_answer = ["choices", "candidates", "text", "delta", "segments"].into_iter().any(holds);
-    for error in told(object, "error") {
+    for error in all_values(object, "error") {
         match error {
             Value::Null | Value::Bool(false) | Value::Number(_) => {}
             Value::String(message) if message.is_empty() => {}
             Value::Array(nothing) if nothing.is_empty() => {}
             Value::Object(nothing) if nothing.is_empty() => {}
             // An answer may have an error field that holds no error.
-            error if is_answer && says_nothing(error) => {}
+            error if is_answer && is_empty_error(error) => {}
             Value::String(word) => {
-                let found = Found::of(object, object);
+                let found = FoundError::of(object, object);
                 // The string may be a code, or a status in words, beside a longer text.
                 let message = found.message.clone().filter(|beside| beside.len() > word.len());
                 let code = message.is_some().then(|| word.clone());
                 let words = code.into_iter().chain(found.words.clone()).collect();
-                return Some(Found { message: message.or_else(|| Some(word.clone())), words, ..found });
+                return Some(FoundError { message: message.or_else(|| Some(word.clone())), words, ..found });
             }
-            error => return Some(Found::of(error, object)),
+            error => return Some(FoundError::of(error, object)),
         }
     }
     // In a list of errors, the first one decides.
     let errors = object.get("errors").and_then(Value::as_array).filter(|_| !is_answer);
     if let Some((first, all)) = errors.and_then(|all| Some((all.first()?, words_of(object.get("errors")?)))) {
-        let found = Found::of(first, object);
-        return Some(Found { message: all.or(found.message.clone()), ..found });
+        let found = FoundError::of(first, object);
+        return Some(FoundError { message: all.or(found.message.clone()), ..found });
     }
     let named = |field: &str| text(object, field) == Some("error");
     // FastAPI's servers, old vLLM and gateways send objects that hold an error text and no part of an answer.
@@ -115,21 +115,21 @@ fn find(object: &Value) -> Option<Found> {
         || holds("error_message")
         || holds("error_msg")
         || (holds("message") && ["code", "status", "status_code"].into_iter().any(holds));
-    (is_error && !is_answer).then(|| Found::of(object, object))
+    (is_error && !is_answer).then(|| FoundError::of(object, object))
 }
 
-fn says_nothing(value: &Value) -> bool {
+fn is_empty_error(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.iter().all(says_nothing),
-        Value::Object(fields) => fields.values().all(says_nothing),
+        Value::Array(items) => items.iter().all(is_empty_error),
+        Value::Object(fields) => fields.values().all(is_empty_error),
         Value::Bool(true) => false,
     }
 }
 
-impl Found {
+impl FoundError {
     /// Reads the body of an error response: JSON, an event stream, an HTML page or a plain text.
     fn in_body(body: &[u8]) -> Self {
         // Text in an undeclared charset is mostly Windows-1252. Bytes with control characters are not a text.
@@ -144,7 +144,7 @@ impl Found {
         let body = body.trim_start_matches('\u{feff}').trim();
         if lenient::parse(body).is_err() {
             if let Some(data) = first_event(body) {
-                return Self::called_one(&data);
+                return Self::declared_text(&data);
             }
             if body.starts_with('<') {
                 return Self { message: page::words(body), ..Self::default() };
@@ -153,11 +153,11 @@ impl Found {
                 return Self::default();
             }
         }
-        Self::called_one(body)
+        Self::declared_text(body)
     }
 
     /// Reads a text that is declared as an error, in JSON or in plain words.
-    fn called_one(text: &str) -> Self {
+    fn declared_text(text: &str) -> Self {
         match lenient::parse(text) {
             Ok(Value::String(message)) => Self { message: Some(message), ..Self::default() },
             Ok(value) => Self::declared(&value),
@@ -206,14 +206,15 @@ impl Found {
         Self { message, words, status, retry_after, is_daily }
     }
 
-    /// Returns what the error means. `response` is the error response that held it, or `None` if an answer held it.
-    fn judge(self, response: Option<&Refusal>, secret: &str) -> UpstreamError {
+    /// Returns the failure that the error means. `response` is the error response that held it, or `None` if an answer
+    /// held it.
+    fn into_upstream_error(self, response: Option<&Refusal>, secret: &str) -> UpstreamError {
         let status = response.map(|response| response.status).or(self.status);
-        let meaning = self.words.iter().find_map(|word| decisive(word, status));
+        let meaning = self.words.iter().find_map(|word| meaning_of_code(word, status));
         let daily = || (self.is_daily && status == Some(429)).then_some(Meaning::Fault(Fault::Quota));
-        let in_words = || self.message.as_deref().and_then(|message| by_message(message, status));
+        let in_words = || self.message.as_deref().and_then(|message| meaning_of_message(message, status));
         let by_status = || status.map(Fault::of_status).map(Meaning::Fault);
-        let by_type = || self.words.iter().find_map(|word| hint(word)).map(Meaning::Fault);
+        let by_type = || self.words.iter().find_map(|word| fault_of_code(word)).map(Meaning::Fault);
         let meaning = daily().or(meaning).or_else(in_words).or_else(by_status).or_else(by_type);
         let message = match (&self.message, self.words.first(), status) {
             (Some(message), ..) if !message.trim().is_empty() => redact(message, secret),

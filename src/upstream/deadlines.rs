@@ -1,7 +1,7 @@
-//! The time limits of an upstream call: first chunk, idle, total. The HTTP client enforces the connect limit.
+//! Enforces the time limits of an upstream call: first chunk, idle, total. The HTTP client enforces the connect limit.
 //!
-//! An empty batch is a sign of life: it counts for the idle limit, but it is not a first chunk. Data that waits in the
-//! socket is read before a limit is judged, and a freeze of this process moves the limit: each limit is a [`Deadline`].
+//! An empty batch counts for the idle limit, but it is not a first chunk. Each limit is a [`Deadline`]: data that waits
+//! in the socket is read before the limit is checked, and a freeze of this process extends the limit.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,16 +15,16 @@ use crate::deadline::{Deadline, Moment};
 /// The time limits for the stages of an upstream call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
-    /// Name look-up, TCP and TLS.
+    /// The limit for name look-up, TCP and TLS.
     pub connect: Duration,
-    /// From the start of the call to the first event of the answer.
+    /// The limit from the start of the call to the first event of the answer.
     pub first_chunk: Duration,
-    /// Between two pieces of a stream.
+    /// The limit between two pieces of a stream.
     pub idle: Duration,
-    /// The whole call, for short audio or audio of unknown duration.
+    /// The limit of the whole call, for short audio or audio of unknown duration.
     pub total: Duration,
-    /// Seconds of the whole call per second of audio, if its duration is known and this gives more than `total`; 0 to
-    /// 1000.
+    /// The limit of the whole call, in seconds per second of audio. Used if the duration is known and this limit is
+    /// longer than `total`; 0 to 1000.
     pub total_audio_factor: f64,
 }
 
@@ -69,8 +69,8 @@ impl Clock {
     }
 
     /// Returns true if the batch came in time. The timer never fires if an upstream never pauses, even if it sends only
-    /// empty batches, so the time is checked here, too. The end of an answer is never too late.
-    fn heard(&mut self, batch: &Batch, timeouts: &Timeouts) -> bool {
+    /// empty batches, so the time is checked here, too. The end of an answer always counts as in time.
+    fn is_in_time(&mut self, batch: &Batch, timeouts: &Timeouts) -> bool {
         self.answered |= !batch.is_empty();
         if self.answered {
             self.until = self.deadline.now() + timeouts.idle;
@@ -99,7 +99,7 @@ impl Stream for Limited {
         let Some(stream) = events else { return Poll::Ready(None) };
         let clock = clock.get_or_insert_with(|| Clock::start(timeouts));
         let next = match stream.poll_next_unpin(cx) {
-            Poll::Ready(Some(Ok(batch))) if clock.heard(&batch, timeouts) => Some(Ok(batch)),
+            Poll::Ready(Some(Ok(batch))) if clock.is_in_time(&batch, timeouts) => Some(Ok(batch)),
             Poll::Ready(Some(Ok(_))) => Some(Err(clock.passed(timeouts))),
             Poll::Ready(next) => next,
             Poll::Pending => {
@@ -108,7 +108,7 @@ impl Stream for Limited {
             }
         };
         if !matches!(next, Some(Ok(_))) {
-            // Nothing follows. The connection is closed now, even if the caller drops this stream later.
+            // This is the last item. The connection is closed now, even if the caller drops this stream later.
             *events = None;
         }
         Poll::Ready(next)

@@ -1,8 +1,8 @@
-//! Response bodies that are compressed although hearken did not request it: a proxy in front of the upstream may do so.
+//! Decompresses response bodies. hearken does not request compression, but a proxy in front of the upstream may add it.
 //!
-//! gzip is recognised by its first bytes, because such proxies add and omit the header at will. `deflate` is recognised
-//! by the header alone. A compressed body is unpacked in small steps, so that a few bytes never become much memory at
-//! once, and only up to a total bound.
+//! gzip is recognised by its first bytes, because such proxies may add or omit the header. `deflate` is recognised by
+//! the header alone. A compressed body is unpacked in small steps, so that a few bytes never take much memory at once,
+//! and only up to a total limit.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use super::reading::ResponseBody;
 
 /// Compressed bytes that are unpacked at once. One byte of deflate becomes at most about 1,030 bytes.
 const STEP_BYTES: usize = 256;
-/// Most bytes that a compressed body may become. No answer is nearly as long, and endless empty data is not an answer.
+/// Most bytes that a compressed body may become. No answer is nearly as long.
 const MAX_BYTES: u64 = 512 << 20;
 /// The first two bytes of a gzip file (RFC 1952, section 2.3.1). No JSON, event stream or text begins with them.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -28,7 +28,8 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 #[error("a compressed response of more than {MAX_BYTES} bytes")]
 pub(super) struct TooMuch;
 
-/// Returns the name of a compression that hearken cannot undo. Unknown names are ignored: they mean nothing.
+/// Returns the name of a compression that hearken cannot undo. Unknown names are ignored, because servers send them for
+/// bodies without compression.
 #[must_use]
 pub(super) fn unknown_coding(headers: &HeaderMap) -> Option<&'static str> {
     let value = headers.get(header::CONTENT_ENCODING)?.to_str().ok()?.trim();
@@ -51,7 +52,7 @@ fn decoded_up_to(most: u64, headers: &HeaderMap, body: ResponseBody) -> Response
 struct Decoded {
     body: ResponseBody,
     state: State,
-    /// Bytes that have come and are not unpacked yet.
+    /// Bytes that have arrived and are not unpacked yet.
     packed: Bytes,
     /// Most bytes that may still be unpacked.
     left: u64,
@@ -59,7 +60,7 @@ struct Decoded {
 }
 
 enum State {
-    /// Too few bytes have come to recognise the compression.
+    /// Too few bytes have arrived to recognise the compression.
     Unknown {
         is_deflate: bool,
         head: Vec<u8>,
@@ -78,7 +79,7 @@ impl State {
                 Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))
             }
             _ if !is_deflate => Self::Plain,
-            // Servers have always sent deflate both with and without the wrapping of RFC 1950.
+            // Servers send deflate both with and without the wrapping of RFC 1950.
             [first, second, ..] if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0 => {
                 Self::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
             }
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_unpacked_in_small_steps_up_to_a_bound() {
+    fn a_compression_bomb_is_unpacked_in_small_steps_up_to_a_bound() {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         let most = 3 << 20;
         encoder.write_all(&vec![0; 4 << 20]).unwrap();

@@ -1,4 +1,4 @@
-//! How a call fails: the facts, the possible remedy, and the error that the client gets.
+//! The errors of a call: the facts, the remedy, and the error that the client gets.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::error::{ErrorCode, Failure};
 /// A stage of a call that has its own time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallStage {
-    /// Name look-up, TCP and TLS.
+    /// From the name look-up to the end of the TLS handshake.
     Connect,
     /// From the start of the call to the first event.
     FirstChunk,
@@ -18,10 +18,10 @@ pub enum CallStage {
     Total,
 }
 
-/// What is at fault when an upstream refuses.
+/// The cause of a refusal by an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The request: no repeat helps, on any channel.
+    /// The request: it would fail on every channel.
     Request,
     /// The channel's credentials, or their permissions.
     Credentials,
@@ -64,7 +64,7 @@ pub enum UpstreamError {
     Timeout(CallStage, Duration),
     /// The upstream answered with an error.
     Refused {
-        /// What is at fault.
+        /// The cause.
         fault: Fault,
         /// The HTTP status, or the code in its place in a stream; `None` if there was neither.
         status: Option<u16>,
@@ -79,9 +79,9 @@ pub enum UpstreamError {
     Disconnected,
     /// The response is not an answer; the text gives the reason.
     Invalid(String),
-    /// The model ended without text, and not because the answer was complete; the text gives the reason. The next call
-    /// may succeed, but the request may also be the cause.
-    Speechless(String),
+    /// The model ended without text, although the answer was not complete; the text gives the reason. The next call may
+    /// succeed, but the request may also be the cause.
+    NoText(String),
     /// The stored audio could not be read while it was sent.
     AudioLost,
     /// The embedded channel cannot read the audio; the text gives the reason and the fix.
@@ -94,20 +94,20 @@ pub enum Remedy {
     /// Call the same channel again, after at least this time.
     Repeat(Option<Duration>),
     /// Call another channel: this one would fail in the same way.
-    Elsewhere,
+    OtherChannel,
     /// None: every channel would fail in the same way.
     Nothing,
 }
 
-/// What a failed call tells about its channel as a whole.
+/// What a failed call shows about its channel as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelHealth {
     /// The channel works: the request is at fault.
     Works,
     /// The channel does not work.
     Fails,
-    /// The model or the caller may be the cause. No caller may be able to take a channel out of service for other
-    /// callers.
+    /// Not known, because the model or the caller may be the cause. A caller must not be able to put a channel out of
+    /// service for other callers.
     Unknown,
 }
 
@@ -120,12 +120,12 @@ impl UpstreamError {
             | Self::Timeout(CallStage::Connect | CallStage::FirstChunk, _)
             | Self::Disconnected
             | Self::Invalid(_)
-            | Self::Speechless(_) => Remedy::Repeat(None),
-            // The channel has used all the time that it may take.
-            Self::Timeout(CallStage::Idle | CallStage::Total, _) => Remedy::Elsewhere,
+            | Self::NoText(_) => Remedy::Repeat(None),
+            // The channel has used the whole time of the limit.
+            Self::Timeout(CallStage::Idle | CallStage::Total, _) => Remedy::OtherChannel,
             Self::Refused { fault, retry_after, .. } => match fault {
                 Fault::RateLimit | Fault::Upstream => Remedy::Repeat(*retry_after),
-                Fault::Credentials | Fault::Account | Fault::NotServed | Fault::Quota => Remedy::Elsewhere,
+                Fault::Credentials | Fault::Account | Fault::NotServed | Fault::Quota => Remedy::OtherChannel,
                 Fault::Request => Remedy::Nothing,
             },
             Self::Blocked(_) | Self::AudioLost | Self::Unreadable(_) => Remedy::Nothing,
@@ -149,7 +149,7 @@ impl UpstreamError {
         matches!(self, Self::Refused { fault: Fault::NotServed, status: None | Some(400..=499), .. })
     }
 
-    /// Returns what the failure tells about the channel as a whole.
+    /// Returns what the failure shows about the channel as a whole.
     #[must_use]
     pub fn channel_health(&self) -> ChannelHealth {
         match self {
@@ -169,7 +169,7 @@ impl UpstreamError {
                 Fault::Request => ChannelHealth::Works,
             },
             Self::Blocked(_) => ChannelHealth::Works,
-            Self::Speechless(_) | Self::AudioLost | Self::Unreadable(_) => ChannelHealth::Unknown,
+            Self::NoText(_) | Self::AudioLost | Self::Unreadable(_) => ChannelHealth::Unknown,
         }
     }
 }
@@ -219,7 +219,7 @@ impl From<UpstreamError> for Failure {
                 ErrorCode::UpstreamDisconnected,
                 "The upstream's answer stopped before it was finished; try again",
             ),
-            UpstreamError::Invalid(why) | UpstreamError::Speechless(why) => Self::new(
+            UpstreamError::Invalid(why) | UpstreamError::NoText(why) => Self::new(
                 ErrorCode::UpstreamInvalidResponse,
                 format!("The upstream gave no usable answer ({why}); try again"),
             ),
@@ -231,8 +231,8 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-/// Adds the time to wait, if it is known: as a field for HTTP, and in words for readers of the task or the stream.
-fn come_back(after: Option<Duration>, failure: Failure) -> Failure {
+/// Adds the time to wait, if it is known: as a field for the HTTP header, and in words for the message.
+fn with_retry_hint(after: Option<Duration>, failure: Failure) -> Failure {
     let Some(after) = after else { return failure };
     let mut failure = failure.with_retry_after(after);
     if let Some(seconds) = failure.retry_after_seconds {
@@ -262,7 +262,7 @@ fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failur
             ErrorCode::UpstreamAuthError,
             "The upstream refuses this service's credentials; use another model, or ask the operator",
         ),
-        // As above.
+        // This message stays in the log as well.
         Fault::Account => Failure::new(
             ErrorCode::UpstreamAuthError,
             "The upstream refuses this service's account, or the region that it calls from; use another model, or ask \
@@ -284,14 +284,14 @@ fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failur
             ),
         )
         .with_retryable(false),
-        Fault::RateLimit => come_back(
+        Fault::RateLimit => with_retry_hint(
             retry_after,
             Failure::new(
                 ErrorCode::UpstreamRateLimited,
                 format!("The upstream limits how often it may be asked: {message}"),
             ),
         ),
-        Fault::Upstream => come_back(
+        Fault::Upstream => with_retry_hint(
             retry_after,
             Failure::new(ErrorCode::UpstreamError, format!("The upstream failed: {message}")),
         ),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn only_failures_that_may_pass_are_repeated() {
+    fn only_calls_that_may_succeed_are_repeated() {
         let after = Some(Duration::from_secs(3));
         let limited = UpstreamError::Refused {
             fault: Fault::RateLimit,
@@ -328,7 +328,7 @@ mod tests {
             assert_eq!(err.channel_health(), ChannelHealth::Fails, "{err:?}");
         }
         for fault in [Fault::Credentials, Fault::Account, Fault::NotServed, Fault::Quota] {
-            assert_eq!(refused(fault, 400).remedy(), Remedy::Elsewhere, "{fault:?}");
+            assert_eq!(refused(fault, 400).remedy(), Remedy::OtherChannel, "{fault:?}");
         }
         for err in [refused(Fault::Request, 400), UpstreamError::Blocked(String::new())] {
             assert_eq!(err.remedy(), Remedy::Nothing, "{err:?}");
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passing_failure_tells_when_to_try_again() {
+    fn a_temporary_failure_tells_when_to_try_again() {
         let refused = |fault, after| {
             Failure::from(UpstreamError::Refused {
                 fault,

@@ -1,5 +1,5 @@
-//! One request to an upstream and the head of its response: the parts of every call, and of every error response, that
-//! do not depend on the provider.
+//! Sends one request to an upstream and reads the head of its response, or its error response. Nothing here depends on
+//! the provider.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::wire::trace_context::{TRACEPARENT, TRACESTATE};
 
 /// Most bytes of an error's body that are read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
-/// Longest wait for an error's body: its status is more important.
+/// The longest wait for an error's body. It is short, because the status is more important.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// The channel's key, as the header that its provider expects.
@@ -65,7 +65,7 @@ pub(super) struct Refusal {
     pub status: u16,
     /// The time to wait before the next call, from the response's header.
     pub retry_after: Option<Duration>,
-    /// The first bytes of the body. Of a body that breaks off, the bytes that came.
+    /// The first bytes of the body. If the body breaks off, the bytes that arrived.
     pub body: Vec<u8>,
 }
 
@@ -95,7 +95,7 @@ where
     let sent = request
         .insert_header((key.name, key.value))
         .insert_header((header::CONTENT_TYPE, content_type))
-        // A compressed stream would come in blocks, not chunk by chunk.
+        // A compressed stream would arrive in blocks, and not chunk by chunk.
         .insert_header((header::ACCEPT_ENCODING, "identity"))
         .no_decompress()
         .send_body(body);

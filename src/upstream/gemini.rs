@@ -1,9 +1,9 @@
 //! Google's Gemini API (v1beta, `streamGenerateContent`): converts our request to its JSON, and its events to ours.
 //!
-//! The facts about the wire are from recorded traffic and Google's SDKs. These quirks shape this module. Every field of
-//! an event is optional. The usage is a running snapshot, and its counts may go down. Older models send `STOP` on every
-//! chunk, so only the end of the body is the end. An error in a stream may be an event or bare JSON lines, even after
-//! `STOP`. A refused key is a 400. A 429 has its delay in the body only.
+//! The facts about the wire are from recorded traffic and Google's SDKs. This module handles these special cases. Every
+//! field of an event is optional. The usage is a running snapshot, and its counts may go down. Older models send `STOP`
+//! on every chunk, so the answer ends only with the body. An error in a stream may be an event or bare JSON lines, even
+//! after `STOP`. A refused key is a 400. A 429 has its delay in the body only.
 
 mod reply;
 mod request;
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_name_cannot_leave_its_place_in_the_url() {
+    fn a_model_name_is_one_segment_of_the_url() {
         let gemini = Gemini::new(Url::parse("http://h:1/v1beta").unwrap(), Secret::new("k".into()));
         assert_eq!(
             gemini.url("gemini-2.5-pro").as_str(),

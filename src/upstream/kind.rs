@@ -70,7 +70,7 @@ pub trait Provider: Debug + Send + Sync {
     /// Opens the provider for at most `slots` calls at once.
     ///
     /// # Errors
-    /// If the system refuses what it needs.
+    /// If the system refuses a resource.
     fn open(&self, slots: usize) -> io::Result<Arc<dyn Upstream>>;
 }
 
@@ -109,9 +109,9 @@ impl Callee {
 pub enum WithoutFile {
     /// The server has one.
     Always,
-    /// The server has one if this environment variable holds an API key; if not, the hint tells so.
+    /// The server has one if this environment variable holds an API key; if not, the hint says how to set it.
     WithKey(&'static str, ModelHint),
-    /// The server has none; the hint tells how to get one.
+    /// The server has none; the hint says how to get one.
     Never(Option<ModelHint>),
 }
 

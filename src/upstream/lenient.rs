@@ -1,5 +1,5 @@
-//! JSON as servers write it, and values in unexpected forms. A flaw beside the text of an answer must not fail the
-//! answer.
+//! Reads JSON as servers write it, and values in unexpected forms. A mistake beside the text of an answer must not fail
+//! the answer.
 //!
 //! [`parse`] accepts invalid JSON if its meaning is clear: halves of surrogate pairs, `NaN` and `Infinity` (Python's
 //! servers write them), numbers beyond any range, control characters in strings, unknown escapes and endless nesting.
@@ -59,36 +59,36 @@ pub(super) fn count(value: &Value) -> Option<u64> {
 
 /// The value of a field that should hold a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Words<'a> {
+pub(super) enum FieldText<'a> {
     /// A text, which may be empty.
-    Said(Cow<'a, str>),
-    /// Something that cannot be read as a text.
-    Unclear,
+    Text(Cow<'a, str>),
+    /// The value cannot be read as a text.
+    Unreadable,
 }
 
 /// Reads the value of a field that should hold a text. A number or `true` is read as its written form, an object as the
 /// text in a field of its own, a list as the pieces of one text. `null`, `false` and empty values hold no text.
 #[must_use]
-pub(super) fn words(value: &Value) -> Words<'_> {
+pub(super) fn words(value: &Value) -> FieldText<'_> {
     match value {
-        Value::String(text) => Words::Said(Cow::Borrowed(text)),
-        Value::Null | Value::Bool(false) => Words::Said(Cow::Borrowed("")),
-        Value::Number(_) | Value::Bool(true) => Words::Said(Cow::Owned(value.to_string())),
+        Value::String(text) => FieldText::Text(Cow::Borrowed(text)),
+        Value::Null | Value::Bool(false) => FieldText::Text(Cow::Borrowed("")),
+        Value::Number(_) | Value::Bool(true) => FieldText::Text(Cow::Owned(value.to_string())),
         Value::Array(pieces) => {
             let mut all = String::new();
             for piece in pieces {
                 match words(piece) {
-                    Words::Said(text) => all.push_str(&text),
-                    Words::Unclear => return Words::Unclear,
+                    FieldText::Text(text) => all.push_str(&text),
+                    FieldText::Unreadable => return FieldText::Unreadable,
                 }
             }
-            Words::Said(Cow::Owned(all))
+            FieldText::Text(Cow::Owned(all))
         }
-        Value::Object(fields) if fields.is_empty() => Words::Said(Cow::Borrowed("")),
+        Value::Object(fields) if fields.is_empty() => FieldText::Text(Cow::Borrowed("")),
         Value::Object(fields) => {
             match ["text", "value", "content"].into_iter().find_map(|name| fields.get(name)) {
                 Some(inner) => words(inner),
-                None => Words::Unclear,
+                None => FieldText::Unreadable,
             }
         }
     }
@@ -143,7 +143,7 @@ pub(super) fn first_of<'a>(event: &'a Value, field: &str) -> Option<&'a Value> {
 /// Returns the values of this field in all places of an event: beside the choices or instead of them, in the first
 /// choice (Moonshot, OpenRouter), in Groq's own object. This runs for each chunk, and JSON pointers would allocate for
 /// each step.
-pub(super) fn told<'a>(event: &'a Value, field: &'static str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn all_values<'a>(event: &'a Value, field: &'static str) -> impl Iterator<Item = &'a Value> {
     let places = [Some(event), first_of(event, "choices"), event.get("x_groq")];
     places.into_iter().flatten().filter_map(move |place| place.get(field))
 }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_pairs_lose_no_text() {
+    fn halves_of_surrogate_pairs_lose_no_text() {
         assert_eq!(settled(r#""a\ud83d\ude00b""#), "a😀b");
         assert_eq!(settled(r#""a\uD83Db\uDE00""#), "a\u{fffd}b\u{fffd}");
         assert_eq!(settled(r#""\ud83d\n\u00e9\\ud83d\"""#), "\u{fffd}\né\\ud83d\"");
@@ -239,7 +239,7 @@ mod tests {
             (json!({"url": "x"}), None),
             (json!(["a", {"url": "x"}]), None),
         ] {
-            let expected = text.map_or(Words::Unclear, |text| Words::Said(text.into()));
+            let expected = text.map_or(FieldText::Unreadable, |text| FieldText::Text(text.into()));
             assert_eq!(words(&value), expected, "{value}");
         }
     }
@@ -283,7 +283,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "[\\[\\]{}\",:\\\\u0-9dDeE.+NaInfity -]{0,40}") {
+        fn no_text_causes_a_panic(text in "[\\[\\]{}\",:\\\\u0-9dDeE.+NaInfity -]{0,40}") {
             let _ = parse(&text);
             let _ = rewritten(&text);
         }

@@ -1,7 +1,7 @@
 //! The embedded channel: measures the audio itself, without a network and without a model.
 //!
 //! The work runs on its own threads, at most one for each slot, and sends batches through a bounded channel. When the
-//! task stops listening, the work stops at the next packet or read. It keeps the task's slot until then.
+//! task drops its receiver, the work stops at the next packet or read. It keeps the task's slot until then.
 
 mod settings;
 
@@ -68,17 +68,20 @@ impl Upstream for Local {
             if let Some(threads) = threads {
                 threads.spawn_blocking(move || work(request, &stop, &sender));
             }
-            stream::unfold(Hearing { receiver, _leash: leash, is_over: false }, Hearing::next)
+            stream::unfold(
+                WorkReceiver { receiver, _stop_on_drop: leash, is_over: false },
+                WorkReceiver::next,
+            )
         };
         stream::once(begin).flatten().boxed_local()
     }
 }
 
 /// Measures the audio, and sends the results to the task.
-fn work(request: UpstreamRequest, stop: &StopFlag, sender: &mpsc::Sender<Said>) {
+fn work(request: UpstreamRequest, stop: &StopFlag, sender: &mpsc::Sender<WorkResult>) {
     let UpstreamRequest { audio, slot, .. } = request;
     let measured = UpstreamRequest::only_audio(audio)
-        .map(|audio| inspect(Box::new(audio.bytes.reader()), stop, &mut Speaker(sender)));
+        .map(|audio| inspect(Box::new(audio.bytes.reader()), stop, &mut WorkSender(sender)));
     let end = match measured {
         Ok(Ok(_)) => {
             Ok(vec![UpstreamEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }])
@@ -90,11 +93,11 @@ fn work(request: UpstreamRequest, stop: &StopFlag, sender: &mpsc::Sender<Said>) 
     // The work is done. The slot is released before the end is sent: a task that receives the end finds the slot free
     // after it has released its own part.
     drop(slot);
-    // If the task no longer listens, there is no recipient.
+    // This fails if the task has dropped its receiver.
     let _ = sender.blocking_send(end);
 }
 
-type Said = Result<Batch, UpstreamError>;
+type WorkResult = Result<Batch, UpstreamError>;
 
 /// Stops the work when its stream is dropped: at a cancel, at a timeout, or when the caller disconnects.
 struct StopOnDrop(StopFlag);
@@ -106,14 +109,14 @@ impl Drop for StopOnDrop {
 }
 
 /// The receiving side of the work, in the task.
-struct Hearing {
-    receiver: mpsc::Receiver<Said>,
-    _leash: StopOnDrop,
+struct WorkReceiver {
+    receiver: mpsc::Receiver<WorkResult>,
+    _stop_on_drop: StopOnDrop,
     is_over: bool,
 }
 
-impl Hearing {
-    async fn next(mut self) -> Option<(Said, Self)> {
+impl WorkReceiver {
+    async fn next(mut self) -> Option<(WorkResult, Self)> {
         if self.is_over {
             return None;
         }
@@ -131,9 +134,9 @@ impl Hearing {
 const CRASHED: &str =
     "The embedded channel could not read this audio to its end; re-encode it, for example as wav";
 
-struct Speaker<'a>(&'a mpsc::Sender<Said>);
+struct WorkSender<'a>(&'a mpsc::Sender<WorkResult>);
 
-impl Speaker<'_> {
+impl WorkSender<'_> {
     fn send(&self, event: UpstreamEvent) -> ControlFlow<()> {
         match self.0.blocking_send(Ok(vec![event])) {
             Ok(()) => ControlFlow::Continue(()),
@@ -142,7 +145,7 @@ impl Speaker<'_> {
     }
 }
 
-impl Listener for Speaker<'_> {
+impl Listener for WorkSender<'_> {
     fn say(&mut self, text: String) -> ControlFlow<()> {
         if text.is_empty() {
             ControlFlow::Continue(())

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::chosen::Chosen;
-use super::reading::{Ending, EventReader};
+use super::reading::{AnswerEnd, EventReader};
 use super::skipped::Skipped;
 use super::{Batch, UpstreamError, complaint, lenient, surrogates};
 use crate::secret::Secret;
@@ -16,12 +16,13 @@ use crate::wire::event_stream::Piece;
 
 /// Most bytes of text outside the event stream that are kept: an error, or a whole answer.
 const MAX_STRAY_BYTES: usize = 4 << 20;
-/// How often text outside the event stream is parsed before the body ends: each attempt reads all of it.
+/// How often text outside the event stream is parsed before the body ends. Each attempt reads all of it, so there are
+/// few.
 const STRAY_TRIES: u8 = 8;
 
-/// The form in which a body's objects come.
+/// The form of a body of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum BodyForm {
     /// Events, or several documents. The last one may be missing.
     Pieces,
     /// One JSON document without an event stream. It is whole if it parses.
@@ -42,7 +43,7 @@ pub(super) trait ObjectReader {
         false
     }
 
-    /// Takes `[DONE]`, and judges the answer.
+    /// Takes `[DONE]`, and decides whether there is an answer.
     ///
     /// # Errors
     /// If there is no answer.
@@ -52,10 +53,10 @@ pub(super) trait ObjectReader {
     ///
     /// # Errors
     /// If the answer was not finished.
-    fn finish(&mut self, form: Form, batch: &mut Batch) -> Result<(), UpstreamError>;
+    fn finish(&mut self, form: BodyForm, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Returns whether the answer was declared complete, as [`EventReader::ending`] does.
-    fn ending(&self, form: Form) -> Ending;
+    /// Returns whether the answer was declared complete, as [`EventReader::answer_end`] does.
+    fn answer_end(&self, form: BodyForm) -> AnswerEnd;
 
     /// Returns true if `[DONE]` alone is an answer: silence.
     fn may_be_empty(&self) -> bool {
@@ -132,8 +133,8 @@ impl<R: ObjectReader> ObjectEvents<R> {
         &mut self.reader
     }
 
-    fn form(&self) -> Form {
-        if self.events == 0 && self.documents == 1 { Form::Document } else { Form::Pieces }
+    fn form(&self) -> BodyForm {
+        if self.events == 0 && self.documents == 1 { BodyForm::Document } else { BodyForm::Pieces }
     }
 
     fn take_event(&mut self, name: &str, data: &str, batch: &mut Batch) -> Result<(), UpstreamError> {
@@ -162,7 +163,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
             Ok(json) => kind_of(&json),
             Err(_) => "words that are not JSON",
         };
-        // Heartbeats have event names and words of their own.
+        // Events with other names are heartbeats, whose words are not part of the answer.
         if matches!(name, "" | "message") {
             self.skipped.add(kind);
         }
@@ -210,7 +211,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
         self.take_json("", json, batch)
     }
 
-    /// Judges the text that is left outside the event stream at the end of the body.
+    /// Handles the text that is left outside the event stream at the end of the body.
     fn take_last_stray(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         if self.stray.is_empty() {
             return Ok(());
@@ -222,7 +223,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
                 self.documents += 1;
                 self.take_json("", json, batch)
             }
-            // Half an error after a whole answer is not a success, either.
+            // An answer that is followed by a part of an error is not a success.
             Err(err) if err.is_eof() => Err(UpstreamError::Disconnected),
             Err(_) => {
                 self.saw_other = true;
@@ -262,8 +263,8 @@ fn may_begin_json(line: &str) -> bool {
 }
 
 impl<R: ObjectReader> EventReader for ObjectEvents<R> {
-    fn ending(&self) -> Ending {
-        if self.stray.is_empty() { self.reader.ending(self.form()) } else { Ending::Unsaid }
+    fn answer_end(&self) -> AnswerEnd {
+        if self.stray.is_empty() { self.reader.answer_end(self.form()) } else { AnswerEnd::NotDeclared }
     }
 
     fn take(&mut self, piece: Piece, batch: &mut Batch) -> Result<(), UpstreamError> {

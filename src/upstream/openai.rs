@@ -1,10 +1,10 @@
 //! OpenAI's chat completions, at OpenAI or at a compatible server: converts our request to its JSON, and its chunks to
 //! our events.
 //!
-//! Where such servers differ is described where a field is read, in [`openai_wire`]. These quirks shape this module. A
-//! chunk may have no choices, and the first chunk may have no id. The end may be `[DONE]`, a finish reason, or both,
-//! also twice. The usage may come with any chunk. An error may come at any time and in any place, also after the finish
-//! reason. A server that does not know `stream` answers in one piece.
+//! Where such servers differ is described where a field is read, in [`openai_wire`]. This module handles these special
+//! cases. A chunk may have no choices, and the first chunk may have no id. The end may be `[DONE]`, a finish reason, or
+//! both, also twice. The usage may come with any chunk. An error may come at any time and in any place, also after the
+//! finish reason. A server that does not know `stream` answers in one piece.
 
 mod reply;
 mod request;

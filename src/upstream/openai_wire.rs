@@ -1,9 +1,9 @@
 //! The common parts of OpenAI's APIs and of the many servers that imitate them: addresses and keys, chunks of a chat,
 //! counts of tokens, errors.
 //!
-//! The facts are from recorded traffic, the sources of servers and SDKs, and public issues. At all of these servers
-//! together, hardly any field has the place and type that OpenAI's description gives. So nothing here is parsed into
-//! types that an unexpected value would break: JSON is searched, and everything else in it is ignored.
+//! The facts are from recorded traffic, the sources of servers and SDKs, and public issues. For almost every field,
+//! some server uses another place or type than OpenAI's description. So JSON is searched and not parsed into types,
+//! which an unexpected value would break. Everything else in it is ignored.
 
 pub(super) mod chunk;
 pub(super) mod usage;

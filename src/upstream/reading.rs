@@ -1,4 +1,4 @@
-//! The loop that reads a response: bytes in, batches of events out, for every provider's dialect.
+//! The loop that reads a response: it turns bytes into batches of events, for every provider's dialect.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,29 +19,29 @@ use crate::wire::event_stream::{EventStreamDecoder, Piece};
 /// Parsed as JSON, an event may take many times as much memory.
 const MAX_EVENT_BYTES: usize = 4 << 20;
 
-/// Longest wait for what may follow a complete answer: counts, an error, the end of the body.
-const AFTERWORD: Duration = Duration::from_secs(5);
+/// The longest wait after a complete answer for its counts, an error, or the end of the body.
+const LONGEST_WAIT_AFTER_END: Duration = Duration::from_secs(5);
 
 /// Whether the upstream has declared its answer complete. The end of the body is checked separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// The answer was not declared complete: a break or silence now is a cut.
-    Unsaid,
+pub enum AnswerEnd {
+    /// The answer was not declared complete. If the connection breaks or stays silent now, the answer is cut.
+    NotDeclared,
     /// The answer was declared complete, but in words that some models also send earlier. If the connection breaks now,
     /// or stays silent for nearly as long as the idle limit allows, the answer has ended.
     Tentative,
     /// The answer was declared complete: only counts or an error may follow. A connection that breaks now loses
     /// nothing.
-    Said,
+    Declared,
 }
 
-impl Ending {
+impl AnswerEnd {
     /// Returns how long silence must last to be the end of the answer. This is shorter than the idle limit.
-    fn patience(self, idle_timeout: Duration) -> Option<Duration> {
+    fn silence_limit(self, idle_timeout: Duration) -> Option<Duration> {
         match self {
-            Self::Unsaid => None,
+            Self::NotDeclared => None,
             Self::Tentative => Some(idle_timeout.mul_f64(0.8)),
-            Self::Said => Some(AFTERWORD.min(idle_timeout.mul_f64(0.5))),
+            Self::Declared => Some(LONGEST_WAIT_AFTER_END.min(idle_timeout.mul_f64(0.5))),
         }
     }
 }
@@ -59,20 +59,20 @@ pub trait BodyReader {
     /// into the batch before count all the same.
     fn take(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Judges the answer at the end of the body.
+    /// Decides at the end of the body whether the answer is complete.
     ///
     /// # Errors
     /// If the body is not an answer.
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Judges what came before the connection broke.
+    /// Decides whether the part that arrived before the connection broke is a whole answer.
     ///
     /// # Errors
     /// If it was not a whole answer.
     fn cut(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
     /// Returns whether the answer was declared complete.
-    fn ending(&self) -> Ending;
+    fn answer_end(&self) -> AnswerEnd;
 }
 
 /// Reads a body that is an event stream.
@@ -83,14 +83,14 @@ pub(super) trait EventReader {
     /// The errors of [`BodyReader::take`].
     fn take(&mut self, piece: Piece, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Judges the answer at the end of the body.
+    /// Decides at the end of the body whether the answer is complete.
     ///
     /// # Errors
     /// The errors of [`BodyReader::finish`].
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Returns whether the answer was declared complete, as [`BodyReader::ending`] does.
-    fn ending(&self) -> Ending;
+    /// Returns whether the answer was declared complete, as [`BodyReader::answer_end`] does.
+    fn answer_end(&self) -> AnswerEnd;
 }
 
 /// Reads a body as an event stream.
@@ -113,12 +113,13 @@ impl<R: EventReader> EventBody<R> {
             .try_for_each(|piece| if is_finished(batch) { Ok(()) } else { self.reader.take(piece, batch) })
     }
 
-    /// Takes the last event or line, which may be cut: nothing more comes.
+    /// Takes the last event or line of the body, which may be cut.
     fn take_last_pieces(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         self.decoder.finish(&mut self.pieces);
-        let may_be_ignored = self.reader.ending() == Ending::Said && !self.pieces.iter().any(may_be_error);
+        let may_be_ignored =
+            self.reader.answer_end() == AnswerEnd::Declared && !self.pieces.iter().any(may_be_error);
         match self.take_pieces(batch) {
-            // This is half of what follows the end, such as the counts.
+            // The answer was complete before. The cut part is something that follows it, such as the counts.
             Err(UpstreamError::Invalid(_)) if may_be_ignored => Ok(()),
             // The body ends in the middle of an event or line: it was cut. If the end of the connection ends the body,
             // this is the only sign of a cut.
@@ -152,15 +153,15 @@ impl<R: EventReader> BodyReader for EventBody<R> {
         self.take_last_pieces(batch)?;
         if is_finished(batch) {
             Ok(())
-        } else if self.reader.ending() == Ending::Unsaid {
+        } else if self.reader.answer_end() == AnswerEnd::NotDeclared {
             Err(UpstreamError::Disconnected)
         } else {
             self.reader.finish(batch)
         }
     }
 
-    fn ending(&self) -> Ending {
-        self.reader.ending()
+    fn answer_end(&self) -> AnswerEnd {
+        self.reader.answer_end()
     }
 }
 
@@ -174,7 +175,7 @@ struct ResponseReading<R> {
     idle_timeout: Duration,
     /// The end of the wait for what follows a complete answer, and the kind of ending. Data that follows does not
     /// extend the wait: it may be endless comments.
-    afterword: Option<(Ending, Deadline)>,
+    wait_after_end: Option<(AnswerEnd, Deadline)>,
 }
 
 /// The reader is never pinned.
@@ -187,11 +188,11 @@ pub(super) fn events<R: BodyReader>(
     idle_timeout: Duration,
 ) -> impl Stream<Item = Result<Batch, UpstreamError>> {
     let joiner = Joiner::default();
-    ResponseReading { body: Some(body), reader, joiner, failed: None, idle_timeout, afterword: None }
+    ResponseReading { body: Some(body), reader, joiner, failed: None, idle_timeout, wait_after_end: None }
 }
 
-/// Written by hand, because this runs for each chunk of each task: an async block would be moved in memory together
-/// with everything that it holds.
+/// Written by hand and not as an async block, which would be moved in memory together with everything that it holds.
+/// This runs for each chunk of each task.
 impl<R: BodyReader> Stream for ResponseReading<R> {
     type Item = Result<Batch, UpstreamError>;
 
@@ -206,14 +207,14 @@ impl<R: BodyReader> Stream for ResponseReading<R> {
             Poll::Ready(next) => next,
             // A server that keeps the connection open after a complete answer sends nothing more.
             Poll::Pending => {
-                let ending = this.reader.ending();
-                let Some(patience) = ending.patience(this.idle_timeout) else {
-                    this.afterword = None;
+                let answer_end = this.reader.answer_end();
+                let Some(silence_limit) = answer_end.silence_limit(this.idle_timeout) else {
+                    this.wait_after_end = None;
                     return Poll::Pending;
                 };
-                let (_, deadline) = match &mut this.afterword {
-                    Some(afterword) if afterword.0 == ending => afterword,
-                    afterword => afterword.insert((ending, Deadline::after(patience))),
+                let (_, deadline) = match &mut this.wait_after_end {
+                    Some(wait_after_end) if wait_after_end.0 == answer_end => wait_after_end,
+                    wait_after_end => wait_after_end.insert((answer_end, Deadline::after(silence_limit))),
                 };
                 ready!(deadline.poll_passed(cx));
                 None
@@ -224,8 +225,8 @@ impl<R: BodyReader> Stream for ResponseReading<R> {
             Some(Ok(bytes)) => {
                 let taken = this.reader.take(&bytes, &mut batch);
                 if taken.is_ok() && is_finished(&batch) {
-                    // A connection can serve the next call if its body was read to its end. The end has mostly come
-                    // with the last bytes, so it is not waited for.
+                    // A connection can serve the next call if its body was read to the end. The end usually arrives
+                    // with the last bytes, so this does not wait for it.
                     let _ = body.poll_next_unpin(cx);
                     this.body = None;
                 }

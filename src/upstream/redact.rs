@@ -1,6 +1,6 @@
-//! Makes an upstream's message fit to be passed on: no keys, no addresses, no account names or numbers, not too long. A
-//! word that may be one of these is removed as a whole. Ordinary words, model names and paths of fields stay.
-//! [Sentences](sentences) that make no sense without the removed words are removed, too.
+//! Prepares an upstream's message for clients: removes keys, addresses, and names and numbers of accounts, and shortens
+//! it. A word that may be one of these is removed as a whole. Ordinary words, model names and paths of fields stay.
+//! [Sentences](sentences) that have no meaning without the removed words are removed, too.
 
 mod sentences;
 
@@ -91,11 +91,11 @@ const LABELS: &[&str] = &[
     "key",
 ];
 
-/// Beginnings of paths on the upstream's disks.
+/// The beginnings of file paths on the upstream's servers.
 const PATHS: &[&str] =
     &["/home/", "/root/", "/usr/", "/var/", "/opt/", "/etc/", "/mnt/", "/srv/", "/tmp/", "/workspace/"];
 
-/// Returns an upstream's message that is fit to be passed on. `secret` is the channel's own key.
+/// Returns an upstream's message for clients. `secret` is the channel's own key.
 #[must_use]
 pub(super) fn redact(message: &str, secret: &str) -> String {
     let end = message.floor_char_boundary(MAX_LOOKED_AT);
@@ -109,7 +109,7 @@ pub(super) fn redact(message: &str, secret: &str) -> String {
     for word in message.split(blank).filter(|word| !word.is_empty()) {
         // "Authorization: Bearer ..." is one key in three words, whatever the key looks like.
         let is_value = is_key || (announced && !is_plain(word));
-        words.push(Word { said: word, is_removed: is_value || names_a_secret(word, secret) });
+        words.push(Word { original: word, is_removed: is_value || names_a_secret(word, secret) });
         is_key = ["bearer", "basic"].contains(&bare(word).to_ascii_lowercase().as_str());
         announced = announces(word);
     }
@@ -127,7 +127,7 @@ fn announces(word: &str) -> bool {
     LABELS.contains(&label.as_str())
 }
 
-/// Returns true for a word as people write it: letters with signs around them.
+/// Returns true for an ordinary word: letters with signs around them.
 fn is_plain(word: &str) -> bool {
     let bare = bare(word);
     bare.chars().all(char::is_alphabetic)
@@ -177,7 +177,7 @@ fn part_names_a_secret(part: &str) -> bool {
     let bare = part.trim_start_matches(|c: char| !c.is_alphanumeric());
     bare.contains('@')
         || bare.split(':').any(starts_like_a_key)
-        || holds_a_number_of_somebody(part)
+        || holds_an_account_number(part)
         || holds_a_token(part)
         || is_uuid(part)
         || names_a_host(part)
@@ -204,7 +204,7 @@ fn starts_like_a_key(text: &str) -> bool {
 
 /// Returns true for a number that is as long as project and account numbers: they have at least nine digits. Sizes,
 /// times and counts mostly have fewer, except after a decimal point: Google sends a delay as `48.939935699s`.
-fn holds_a_number_of_somebody(part: &str) -> bool {
+fn holds_an_account_number(part: &str) -> bool {
     part.split(|c: char| !(c.is_ascii_digit() || c == '.'))
         .filter_map(|number| number.trim_start_matches('.').split('.').next())
         .any(|whole| whole.len() >= 9)
@@ -271,9 +271,9 @@ mod tests {
 
     #[test]
     fn keys_urls_and_accounts_are_removed_and_the_rest_stays() {
-        let said = "API key AIzaSyD-x not valid.\n See https://console.example/x?key=1 (\"projects/12345/quota\") \
+        let original = "API key AIzaSyD-x not valid.\n See https://console.example/x?key=1 (\"projects/12345/quota\") \
                     or mail a@b.example about hush.";
-        assert_eq!(redact(said, "hush"), "API key [removed] not valid.");
+        assert_eq!(redact(original, "hush"), "API key [removed] not valid.");
     }
 
     #[test]
@@ -342,13 +342,13 @@ mod tests {
 
     #[test]
     fn ordinary_words_models_and_fields_stay() {
-        let said = "Unsupported value: 'temperature' does not support 1.5 with this model (status 404, code:400). \
+        let original = "Unsupported value: 'temperature' does not support 1.5 with this model (status 404, code:400). \
                     Invalid generationConfig.temperature, messages.0.content[1].input_audio.format, body.file; \
                     gpt-4o-audio-preview-2024-12-17 mistralai/Voxtral-Mini-3B-2507 Qwen2-Audio-7B-Instruct \
                     llama3.2:8b gemini-2.5-pro @cf/openai/whisper models/gemini-2.0-flash-001 \
                     took 12:30:05 on 2026-01-17, retry in 48.939935699s. 26214400 bytes, 128000 tokens, v1.2.3, e.g. wait... internationalization \
                     tool_use_failed invalid_request_error node.js main.rs RESOURCE_EXHAUSTED max_completion_tokens **";
-        let kept: Vec<&str> = said.split_whitespace().collect();
+        let kept: Vec<&str> = original.split_whitespace().collect();
         for word in kept {
             assert_eq!(redact(word, ""), word);
         }
@@ -366,9 +366,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_bounded_and_free_of_the_channels_key(text in "\\PC{0,700}", secret in "[a-z0-9]{8,20}") {
-            let told = redact(&format!("{text}{secret} {text}"), &secret);
-            prop_assert!(!told.contains(&secret), "{told}");
-            prop_assert!(told.chars().count() <= MAX_CHARACTERS + 3);
+            let redacted = redact(&format!("{text}{secret} {text}"), &secret);
+            prop_assert!(!redacted.contains(&secret), "{redacted}");
+            prop_assert!(redacted.chars().count() <= MAX_CHARACTERS + 3);
         }
     }
 }

@@ -48,7 +48,7 @@ impl RemoteKeys {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| at.wrong("base_url", format!("{text:?} is not an http(s) URL")))?;
-        // None of these would be sent, and logs might show the password.
+        // These parts would not be sent, and logs might show the password.
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             let reason = "a user name, a password or a fragment in it is not sent";
             let advice = "remove it, and write the key as api_key";

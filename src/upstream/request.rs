@@ -1,4 +1,4 @@
-//! A request to an upstream: a question with its audio, the terms, and the slot of the call.
+//! A request to an upstream: the question, the audio, the terms of the call, and the slot.
 
 use std::any::Any;
 use std::fmt;
@@ -24,7 +24,7 @@ pub struct UpstreamRequest {
 }
 
 /// A message of the question, with its audio.
-pub(super) struct Turn<'a> {
+pub(super) struct MessageWithAudio<'a> {
     pub(super) role: Role,
     pub(super) content: Vec<Content<'a>>,
 }
@@ -37,17 +37,18 @@ pub(super) enum Content<'a> {
 
 impl UpstreamRequest {
     /// Returns the conversation with the audio in its places.
-    pub(super) fn turns<'a>(question: &'a Question, audio: Vec<Audio>) -> Vec<Turn<'a>> {
+    pub(super) fn messages<'a>(question: &'a Question, audio: Vec<Audio>) -> Vec<MessageWithAudio<'a>> {
         let mut audio = audio.into_iter();
-        let mut turns = Vec::with_capacity(question.messages.len());
+        let mut messages = Vec::with_capacity(question.messages.len());
         for Message { role, content } in &question.messages {
             let part = |part: &'a Part| match part {
                 Part::Text(text) => Some(Content::Text(text)),
                 Part::Audio => audio.next().map(Content::Audio),
             };
-            turns.push(Turn { role: *role, content: content.iter().filter_map(part).collect() });
+            messages
+                .push(MessageWithAudio { role: *role, content: content.iter().filter_map(part).collect() });
         }
-        turns
+        messages
     }
 
     /// Returns the audio of a request, for a kind that takes exactly one, as a file. The question decides how many
@@ -60,8 +61,8 @@ impl UpstreamRequest {
     }
 }
 
-/// Keeps a slot taken while a clone of it exists. Work that continues briefly after its stream was dropped holds a
-/// clone until the work has ended. Otherwise the slot would be given away while it is still in use.
+/// Keeps a slot taken while a clone of this value exists. Work that continues after its stream was dropped holds a
+/// clone until it has ended. Otherwise another task could get the slot while it is still in use.
 #[derive(Clone, Default)]
 pub struct Hold(Option<Arc<dyn Any + Send + Sync>>);
 
@@ -79,7 +80,7 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// The terms of a call, whatever the question.
+/// The terms of a call, which do not depend on the question.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// How long name look-up, TCP and TLS may take.

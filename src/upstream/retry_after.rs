@@ -1,4 +1,4 @@
-//! The time to wait before the next call, as the headers of an error report it.
+//! Reads the time to wait before the next call from the headers of an error response.
 
 use std::time::{Duration, SystemTime};
 
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_delay_becomes_a_year() {
+    fn a_very_long_delay_becomes_a_year() {
         for text in ["99999999999999999999", "1e30", "inf", "1e400"] {
             assert_eq!(read(&[("retry-after", text)]), Some(Duration::from_secs(31_536_000)), "{text}");
         }

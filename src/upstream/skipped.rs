@@ -1,4 +1,4 @@
-//! Events that are skipped because they are not part of an answer.
+//! Counts events that are skipped because they are not part of an answer.
 
 /// Counts the skipped events of one call, and logs one line about them when the call ends.
 #[derive(Debug, Default)]

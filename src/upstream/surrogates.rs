@@ -1,5 +1,5 @@
-//! Halves of surrogate pairs. A server may cut a character outside the basic plane into two escapes, `"\ud83d"` at the
-//! end of one chunk and `"\ude00"` at the start of the next one.
+//! Joins halves of surrogate pairs. A server may cut a character outside the basic plane into two escapes, `"\ud83d"`
+//! at the end of one chunk and `"\ude00"` at the start of the next one.
 //!
 //! A Rust string cannot hold a half. While a reply is read, a stand-in from the last 2,048 code points takes its place:
 //! [`lenient::parse`](super::lenient::parse) inserts it, and the [`Joiner`] of the reply removes it. A character that

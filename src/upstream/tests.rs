@@ -1,4 +1,4 @@
-//! Rules for the replies of all kinds of upstream: nothing beside the answer fails the answer.
+//! Tests of a rule for the replies of all kinds of upstream: data beside the answer does not fail the answer.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -10,15 +10,15 @@ use crate::secret::Secret;
 use crate::wire::completion::FinishReason;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Dialect {
     Gemini,
     Chat,
     Transcription,
 }
 
-const KINDS: [Kind; 3] = [Kind::Gemini, Kind::Chat, Kind::Transcription];
+const DIALECTS: [Dialect; 3] = [Dialect::Gemini, Dialect::Chat, Dialect::Transcription];
 
-impl Kind {
+impl Dialect {
     fn read(self, body: &str) -> Outcome {
         fn read(reader: impl BodyReader, body: &str) -> Outcome {
             read_body(reader, body.as_bytes(), 4096)
@@ -150,7 +150,7 @@ fn escaped(units: &[u16]) -> String {
 
 proptest! {
     #[test]
-    fn fields_beside_the_answer_change_nothing_of_it(kind in prop::sample::select(KINDS.to_vec()), junk in fields()) {
+    fn fields_beside_the_answer_do_not_change_it(kind in prop::sample::select(DIALECTS.to_vec()), junk in fields()) {
         let body = event(&kind.say("a", &junk)) + &event(&kind.say("b", &junk)) + &event(&kind.end("ab", &junk));
         for body in [body, kind.whole("ab", &junk)] {
             let (text, end) = kind.read(&body);
@@ -161,13 +161,13 @@ proptest! {
 
     #[test]
     fn any_cut_of_an_escaped_text_gives_the_same_text(
-        kind in prop::sample::select(KINDS.to_vec()),
+        kind in prop::sample::select(DIALECTS.to_vec()),
         text in "[a-z😀𝄞é\u{10FFFF}\u{10F800} \"\\\\]{0,12}",
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         plain: bool,
     ) {
         // Segments of only white space are not speech.
-        prop_assume!(kind != Kind::Transcription || !text.trim().is_empty());
+        prop_assume!(kind != Dialect::Transcription || !text.trim().is_empty());
         let units: Vec<u16> = text.encode_utf16().collect();
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(units.len() + 1)).collect();
         cuts.extend([0, units.len()]);
@@ -189,10 +189,10 @@ proptest! {
     }
 
     #[test]
-    fn any_code_units_become_the_text_that_they_stand_for(kind in prop::sample::select(KINDS.to_vec()),
+    fn any_code_units_become_the_text_that_they_encode(kind in prop::sample::select(DIALECTS.to_vec()),
         units in prop::collection::vec(prop_oneof![any::<u16>(), 0xD800_u16..0xE000], 0..8)) {
         let expected = String::from_utf16_lossy(&units);
-        prop_assume!(kind != Kind::Transcription || !expected.trim().is_empty());
+        prop_assume!(kind != Dialect::Transcription || !expected.trim().is_empty());
         prop_assert_eq!(kind.read(&kind.whole(&escaped(&units), "")).0, expected);
     }
 }

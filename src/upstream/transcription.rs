@@ -1,5 +1,5 @@
-//! OpenAI's audio transcriptions, at OpenAI or at a compatible server: a form with a file is sent, and the transcript
-//! comes back.
+//! OpenAI's audio transcriptions, at OpenAI or at a compatible server: sends a form with a file, and receives the
+//! transcript.
 //!
 //! The request does not decide the form of the answer: whisper-1 and many clones do not know `stream` and answer in one
 //! piece, a text is sometimes JSON, and there are four dialects of streams. So the answer is recognised by its type and
@@ -56,11 +56,11 @@ impl Upstream for Transcription {
 /// Returns a reader for the body of an answer with this `Content-Type` (in lower case, without parameters), requested
 /// in this format. It removes the channel's key from the texts of errors.
 #[must_use]
-pub fn reader(content_type: String, asked_for: ResponseFormat, api_key: Secret) -> impl BodyReader {
+pub fn reader(content_type: String, requested_format: ResponseFormat, api_key: Secret) -> impl BodyReader {
     let expected = Expected {
         content_type,
-        text: asked_for == ResponseFormat::Text,
-        speakers: asked_for == ResponseFormat::DiarizedJson,
+        text: requested_format == ResponseFormat::Text,
+        speakers: requested_format == ResponseFormat::DiarizedJson,
     };
     Transcript::new(expected, api_key)
 }

@@ -64,7 +64,7 @@ fn every_queue_has_a_limit() {
 
 #[test]
 fn the_interface_of_the_store_names_no_database() {
-    let seam = ["promises", "records", "error", "questions", "changes", "settings", "memory"];
+    let seam = ["promises", "records", "error", "reads", "writes", "settings", "memory"];
     let found = sources("src/store").into_iter().filter(|(path, _)| {
         let inside = path.strip_prefix(root().join("src/store")).unwrap().with_extension("");
         seam.iter().any(|name| inside.starts_with(name))

@@ -29,7 +29,8 @@ pub(super) async fn accept(
     site: Site,
 ) -> Result<Launched, Failure> {
     let admission = admitted.await.map_err(|_| Failure::shutting_down())??;
-    // This is the last check, so that a submit that was refused before uses up nothing of its key's rate.
+    // This is the last check, so that a submit that is refused for another reason does not count against its key's
+    // rate.
     new.allowance.spend()?;
     let NewTask { task, audio, candidates, caller_gone, idempotency, key_name, allowance } = new;
     let task = Arc::new(task);

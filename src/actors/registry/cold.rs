@@ -120,7 +120,7 @@ mod tests {
     use crate::task::testing::log_of;
 
     #[test]
-    fn each_log_is_kept_for_its_own_time_and_only_for_its_owner() {
+    fn a_kept_log_is_found_only_by_its_owner_until_it_expires() {
         let (owner, now) = (KeyHash::of("sk-owner"), Instant::now());
         let stream = log_of(["a"]).cold(None).unwrap();
         let mut logs = ColdLogs::new(1000);

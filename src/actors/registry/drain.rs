@@ -70,10 +70,10 @@ impl Handler<Drain> for Registry {
             }
         };
         let closed = self.settings.dispatcher.send(Close);
-        let told = self.send_to_all(Draining);
+        let all_received = self.send_to_all(Draining);
         let ended = async move {
             let _ = closed.await;
-            told.await;
+            all_received.await;
             (timeout(most, all_ended.recv()).await.is_ok(), all_ended)
         };
         Box::pin(ended.into_actor(self).then(|(in_time, mut all_ended), registry: &mut Self, _| {
@@ -82,11 +82,11 @@ impl Handler<Drain> for Registry {
             }
             // Waiting tasks are left to the next start, and their readers are released.
             registry.service = Service::Stopped;
-            let told = registry.send_to_all(Stop);
+            let all_received = registry.send_to_all(Stop);
             // A store that does not work cannot record an end, so there is no reason to wait.
             let time = if registry.store().trouble().is_some() { Duration::ZERO } else { STOP_TIME };
             let stopped = async move {
-                told.await;
+                all_received.await;
                 all_ended.recv().await;
             };
             let stopped = async move {

@@ -1,4 +1,4 @@
-//! Starts a task's actor on one of the arbiters, before the registry knows the task.
+//! Starts a task's actor on one of the arbiters, before the task is in the registry.
 
 use std::convert::Infallible;
 use std::sync::Arc;

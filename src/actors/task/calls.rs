@@ -23,7 +23,7 @@ use super::preparation::{Preparation, prepare};
 use super::{Job, RunRecord, TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
 use crate::audio::{Audio, base64_len};
-use crate::channel::{Applicant, Next, RetryBudget, RetryPolicy, Wanted};
+use crate::channel::{Applicant, NextCall, RetryBudget, RetryPolicy, Wanted};
 use crate::error::Failure;
 use crate::task::{Event, Timestamp};
 use crate::upstream::{Batch, UpstreamError};
@@ -201,7 +201,7 @@ impl TaskActor {
         let known: Vec<_> =
             audio.iter().map(|audio| (audio.container, base64_len(audio.bytes.len()))).collect();
         let wanted = Wanted::of(&self.task.question, known);
-        if let Err(failure) = self.calls.policy.narrow(|channel| channel.judge(&wanted)) {
+        if let Err(failure) = self.calls.policy.remove_unfit(|channel| channel.check_request(&wanted)) {
             return self.fail(failure, ctx);
         }
         let place = permit.channel().place;
@@ -246,7 +246,7 @@ impl TaskActor {
         }
         if let Some(outcome) = end {
             if outcome.failure().is_none() {
-                report::worked(&channel);
+                report::completed(&channel);
             }
             self.apply(Event::End(outcome), ctx);
         }
@@ -269,7 +269,7 @@ impl TaskActor {
             return self.fail(cause, ctx);
         };
         let next = self.calls.policy.failed(&channel, err, now, &mut rand::rng());
-        if let Next::Again(_) | Next::Elsewhere = next {
+        if let NextCall::SameChannel(_) | NextCall::OtherChannel = next {
             tracing::info!(
                 task_id = %self.task.id,
                 trace_id = self.task.trace_id().map(display),
@@ -277,12 +277,12 @@ impl TaskActor {
                 code = cause.code.as_str(),
                 upstream_status = cause.upstream_status,
                 reason = cause.message.as_ref(),
-                again_ms = if let Next::Again(pause) = next { Some(pause.as_millis() as u64) } else { None },
+                again_ms = if let NextCall::SameChannel(pause) = next { Some(pause.as_millis() as u64) } else { None },
                 "upstream call failed"
             );
         }
         match next {
-            Next::Again(pause) => {
+            NextCall::SameChannel(pause) => {
                 self.settings.metrics.retried(&channel.name);
                 let paused = tokio::time::sleep(pause).into_actor(self);
                 let paused = paused.map(|(), task, ctx: &mut Context<Self>| {
@@ -294,11 +294,11 @@ impl TaskActor {
                 });
                 self.calls.phase = Phase::Pausing { permit, audio, pausing: ctx.spawn(paused) };
             }
-            Next::Elsewhere => {
+            NextCall::OtherChannel => {
                 self.settings.metrics.failed_over(&channel.name);
                 self.change_channel(permit, audio, ctx);
             }
-            Next::End(failure) => self.fail(failure, ctx),
+            NextCall::End(failure) => self.fail(failure, ctx),
         }
     }
 

@@ -121,7 +121,7 @@ async fn the_upstream_is_not_called_if_the_audio_cannot_be_stored() {
 }
 
 #[actix_rt::test]
-async fn of_two_submits_with_one_key_only_the_accepted_one_calls_the_upstream() {
+async fn two_submits_with_one_key_make_one_call() {
     let (channel, mut asked) = watched(silent);
     let service = service(channel, 10);
     let held = hold_commits(service.data_dir.path());
@@ -141,7 +141,7 @@ async fn of_two_submits_with_one_key_only_the_accepted_one_calls_the_upstream() 
 }
 
 #[actix_rt::test]
-async fn a_caller_that_leaves_before_the_commit_cancels_without_a_call() {
+async fn a_caller_that_disconnects_before_the_commit_causes_no_call() {
     let (channel, mut asked) = watched(silent);
     let service = service(channel, 10);
     let held = hold_commits(service.data_dir.path());
@@ -157,7 +157,7 @@ async fn a_caller_that_leaves_before_the_commit_cancels_without_a_call() {
 }
 
 #[actix_rt::test]
-async fn a_task_that_becomes_durable_while_the_server_stops_is_left_to_the_next_start() {
+async fn a_task_that_becomes_durable_during_a_stop_is_left_to_the_next_start() {
     let (channel, mut asked) = watched(silent);
     let service = service(channel, 10);
     let held = hold_commits(service.data_dir.path());

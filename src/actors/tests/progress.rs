@@ -51,8 +51,8 @@ async fn an_end_does_not_take_back_progress_that_is_recorded_before_it() {
     // The commit of the end comes after that of the step.
     speak.closed().await;
     drop(held);
-    let told = service.outcome(&id).await;
-    assert!(matches!(told, State::Failed { progress: 20, .. }), "{told:?}");
+    let outcome = service.outcome(&id).await;
+    assert!(matches!(outcome, State::Failed { progress: 20, .. }), "{outcome:?}");
 }
 
 #[actix_rt::test]

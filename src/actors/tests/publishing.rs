@@ -51,7 +51,7 @@ impl StreamedTask {
             })
             .boxed_local()
         });
-        let journals = MemoryJournals::asking(asked);
+        let journals = MemoryJournals::with_decisions(asked);
         let service = service_with([channel_over("c", &["*"], Arc::new(upstream))], 10, |store| {
             store.with_journals(Arc::new(journals.clone()))
         });
@@ -79,7 +79,7 @@ impl StreamedTask {
 }
 
 #[actix_rt::test]
-async fn nothing_is_shown_before_the_journal_has_it() {
+async fn readers_see_an_entry_only_when_the_journal_has_it() {
     let mut streamed = StreamedTask::begin().await;
     let (entries, first) = streamed.batch().await;
     assert_eq!((entries, streamed.shown()), (2, 0));

@@ -1,4 +1,5 @@
-//! Real files report how long they last. Damage is neither believed without a limit nor expensive.
+//! Tests of the durations of real files, and of damaged files: a wrong duration is limited, and damage costs little
+//! time.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -98,7 +99,7 @@ fn an_impossibly_long_duration_is_not_believed() {
 }
 
 #[test]
-fn other_content_has_no_duration() {
+fn content_without_sound_has_no_duration() {
     for container in Container::all() {
         for bytes in [&b""[..], b"R", b"no audio at all, only words", &[0; 4096], &[0xff; 4096]] {
             assert_eq!(seconds(bytes, *container), None, "{container}");
@@ -202,7 +203,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn damaged_files_neither_panic_nor_are_read_without_end(
+    fn damaged_files_cause_no_panic_and_no_endless_read(
         file in 0..FILES.len(),
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..30),
         insert in (any::<proptest::sample::Index>(), proptest::collection::vec(any::<u8>(), 0..20)),
@@ -232,7 +233,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_behind_a_signature_neither_panic_nor_are_read_without_end(
+    fn bytes_after_a_signature_cause_no_panic_and_no_endless_read(
         signature in proptest::sample::select(vec![
             &b"RIFF\xff\xff\xff\xffWAVE"[..], b"RF64\xff\xff\xff\xffWAVEds64", b"FORM\0\0\xff\xffAIFC",
             b"OggS\0\x02", b"fLaC\0\0\0\x22", b"\0\0\0\x14ftypM4A \0\0\0\0isom", b"ID3\x04\0\0\0\0\0\0", b"\xff\xfb\x90",

@@ -1,5 +1,5 @@
 //! The headers of frames in the formats without any other header: MPEG audio and ADTS. A sync of eleven or twelve bits
-//! alone proves nothing: code that looks for frames must check that another frame follows where one ends.
+//! may occur by chance, so code that looks for frames must check that another frame follows where one ends.
 
 /// The longest header of a frame: that of ADTS with its checksum.
 pub(crate) const LONGEST_HEADER: usize = 9;

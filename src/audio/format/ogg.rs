@@ -12,7 +12,7 @@ const FIXED: usize = 27;
 /// Length of the longest header.
 pub(crate) const LONGEST_HEADER: usize = FIXED + 255;
 /// The number of bytes that are needed to judge a page: the longest page, and the mark of the next.
-pub(crate) const LOOK: usize = LONGEST_HEADER + 255 * 255 + MARK.len();
+pub(crate) const MOST_NEEDED: usize = LONGEST_HEADER + 255 * 255 + MARK.len();
 /// The place of the checksum in a header.
 const SUM: Range<usize> = 22..26;
 /// Flags: the first packet began on an earlier page; the page is the first of its stream; the page is the last of its
@@ -88,7 +88,7 @@ impl Page {
 
 /// The condition of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum PageState {
     /// The checksum is right.
     Whole,
     /// The checksum is wrong, but the page ends where the next one begins.
@@ -98,19 +98,19 @@ pub(crate) enum State {
 }
 
 /// A page that was found.
-pub(crate) struct Found {
+pub(crate) struct FoundPage {
     pub(crate) page: Page,
-    pub(crate) state: State,
+    pub(crate) state: PageState,
     /// The number of bytes of the page that are present.
     pub(crate) length: usize,
     /// The number of packets that end on the page and are present.
     pub(crate) packets: u64,
 }
 
-impl Found {
+impl FoundPage {
     /// Returns how many bytes [`Self::whole`] needs, judged by the first bytes of a page: up to [`LONGEST_HEADER`].
     pub(crate) fn needed(head: &[u8]) -> usize {
-        Page::read(head).map_or(LOOK, |page| page.length())
+        Page::read(head).map_or(MOST_NEEDED, |page| page.length())
     }
 
     /// Reads the page that these bytes begin, if the whole page is present and its checksum is right.
@@ -118,12 +118,12 @@ impl Found {
         let page = Page::read(bytes)?;
         let length = page.length();
         let is_intact = page.has_whole_header && bytes.get(..length).is_some_and(is_intact);
-        is_intact.then_some(Self { packets: page.packets, page, state: State::Whole, length })
+        is_intact.then_some(Self { packets: page.packets, page, state: PageState::Whole, length })
     }
 
-    /// Judges the bytes from a place on: [`LOOK`] bytes, fewer only at the end of the file. If no page begins at this
+    /// Judges the bytes from a place on: [`MOST_NEEDED`] bytes, fewer only at the end of the file. If no page begins at this
     /// place, returns how many bytes further the next one may begin.
-    pub(crate) fn look(bytes: &[u8]) -> Result<Self, usize> {
+    pub(crate) fn at_start(bytes: &[u8]) -> Result<Self, usize> {
         if let Some(found) = Self::whole(bytes) {
             return Ok(found);
         }
@@ -132,29 +132,29 @@ impl Found {
         let is_there = page.has_whole_header && length <= bytes.len();
         let behind = bytes.get(length..).unwrap_or_default();
         if is_there && (behind.is_empty() || behind.starts_with(MARK)) {
-            return Ok(Self::with_flaw(page, State::Damaged, bytes.get(..length).unwrap_or(bytes)));
+            return Ok(Self::with_flaw(page, PageState::Damaged, bytes.get(..length).unwrap_or(bytes)));
         }
         let next = next_mark(bytes);
         // If another file was joined to a cut page, the packets before the join are good. If bytes are missing within a
         // page, nothing shows which of its packets are good.
         match Page::read(bytes.get(next..).unwrap_or_default()) {
-            None if !is_there => Ok(Self::with_flaw(page, State::Cut, bytes)),
+            None if !is_there => Ok(Self::with_flaw(page, PageState::Cut, bytes)),
             Some(other) if other.begins && other.position == Some(0) => {
-                Ok(Self::with_flaw(page, State::Cut, bytes.get(..next).unwrap_or(bytes)))
+                Ok(Self::with_flaw(page, PageState::Cut, bytes.get(..next).unwrap_or(bytes)))
             }
             _ => Err(next),
         }
     }
 
     /// Makes a page that is not whole. Its flag for the first page of a stream may itself be damaged.
-    fn with_flaw(page: Page, state: State, bytes: &[u8]) -> Self {
+    fn with_flaw(page: Page, state: PageState, bytes: &[u8]) -> Self {
         let is_first = page.position == Some(0) && page.packets == 1 && !page.goes_on;
         let is_known = bytes.get(page.header..).is_some_and(|packet| Sound::read(packet).is_some());
         let page = Page { begins: is_first && (page.begins || is_known), ..page };
         let (lengths, payload) = page.parts(bytes);
         let packets = match state {
-            State::Cut => ended(whole_packets(lengths, payload.len())),
-            State::Whole | State::Damaged => page.packets,
+            PageState::Cut => ended(whole_packets(lengths, payload.len())),
+            PageState::Whole | PageState::Damaged => page.packets,
         };
         Self { page, state, length: bytes.len(), packets }
     }
@@ -164,7 +164,7 @@ impl Found {
         let (lengths, payload) = self.page.parts(bytes);
         let (mut start, mut end) = (0, 0);
         let last = lengths.len().saturating_sub(1);
-        let is_cut = self.state == State::Cut;
+        let is_cut = self.state == PageState::Cut;
         let packets = lengths.iter().enumerate().filter_map(move |(number, length)| {
             end += usize::from(*length);
             let is_end = *length < 255 || number == last && !is_cut;
@@ -178,9 +178,9 @@ impl Found {
     pub(crate) fn rewritten(&self, bytes: &[u8]) -> Vec<u8> {
         let (lengths, payload) = self.page.parts(bytes);
         let lengths = match self.state {
-            State::Whole => return bytes.to_vec(),
-            State::Damaged => lengths,
-            State::Cut => whole_packets(lengths, payload.len()),
+            PageState::Whole => return bytes.to_vec(),
+            PageState::Damaged => lengths,
+            PageState::Cut => whole_packets(lengths, payload.len()),
         };
         let size = lengths.iter().map(|length| usize::from(*length)).sum();
         let (Some(fixed), Some(payload), false) =
@@ -259,7 +259,7 @@ fn next_mark(bytes: &[u8]) -> usize {
     let behind = bytes.get(1..).unwrap_or_default();
     let Some(found) = memchr::memmem::find(behind, MARK) else {
         // A mark may begin in the last bytes if the file goes on behind them.
-        let kept = if bytes.len() < LOOK { 0 } else { MARK.len() - 1 };
+        let kept = if bytes.len() < MOST_NEEDED { 0 } else { MARK.len() - 1 };
         return bytes.len() - kept;
     };
     1 + found

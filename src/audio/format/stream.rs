@@ -1,5 +1,5 @@
-//! Streams of frames of MPEG audio or ADTS: frames that follow each other where their lengths point, and agree. One
-//! header proves nothing, so several must agree.
+//! Finds streams of frames of MPEG audio or ADTS: each frame begins where the one before it ends, and their headers
+//! agree. One header may occur by chance, so several must agree.
 
 use super::frame::Frame;
 use super::{adts, mpeg};
@@ -17,25 +17,25 @@ const MOST_PATTERNS: u32 = 64;
 
 /// Reads the header of the frame that these bytes begin, of either kind.
 pub(crate) fn frame(bytes: &[u8]) -> Option<Frame> {
-    // UTF-16 text begins so; as a frame it would be layer I with a checksum, which no program writes.
+    // UTF-16 text begins like this. As a frame it would be layer I with a checksum, which no program writes.
     if bytes.starts_with(&[0xff, 0xfe]) {
         return None;
     }
     adts::frame(bytes).or_else(|| mpeg::frame(bytes))
 }
 
-/// Judges the places of one range of bytes.
+/// Decides at which places of one range of bytes frames begin.
 #[derive(Debug, Default)]
-pub(crate) struct Judge {
+pub(crate) struct FrameSearch {
     patterns: u32,
 }
 
-impl Judge {
+impl FrameSearch {
     /// Returns the first of the frames that these bytes begin with, if enough frames agree.
     ///
     /// Layer I is excluded: no program writes it, and its frames are so short and so even that tables in programs look
     /// like them. A header that also occurs within its frame is not a frame: the pixels of a picture repeat like that.
-    pub(crate) fn agreeing(&mut self, bytes: &[u8]) -> Option<Frame> {
+    pub(crate) fn first_agreeing(&mut self, bytes: &[u8]) -> Option<Frame> {
         let first = frame(bytes).filter(|first| !mpeg::is_layer_i(first))?;
         let mut at = 0_usize;
         for _ in 0..AGREEING {

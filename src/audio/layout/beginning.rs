@@ -163,14 +163,14 @@ struct Window<'b> {
 impl Window<'_> {
     /// Returns the first of these places at which a file begins. Records the places of tags in front of it.
     fn search(&self, places: Range<usize>, tags: &mut Vec<usize>) -> Option<(usize, Container)> {
-        let mut judge = stream::Judge::default();
+        let mut search = stream::FrameSearch::default();
         let mut place = places.start;
         while let Some(found) = self.bytes.get(place..places.end)?.iter().position(|byte| begins(*byte)) {
             place += found;
             let bytes = self.bytes.get(place..)?;
             match bytes {
                 [0xff, ..] => {
-                    if let Some(frame) = self.frame(&mut judge, bytes) {
+                    if let Some(frame) = self.frame(&mut search, bytes) {
                         return Some((place, container(&frame.format)));
                     }
                 }
@@ -190,7 +190,7 @@ impl Window<'_> {
         None
     }
 
-    fn frame(&self, judge: &mut stream::Judge, bytes: &[u8]) -> Option<Frame> {
+    fn frame(&self, search: &mut stream::FrameSearch, bytes: &[u8]) -> Option<Frame> {
         match self.within {
             Within::Flac if flac::FrameHeader::read(bytes).is_some() => return None,
             Within::Frames(format) => {
@@ -209,7 +209,7 @@ impl Window<'_> {
             }
             _ => {}
         }
-        judge.agreeing(bytes)
+        search.first_agreeing(bytes)
     }
 }
 

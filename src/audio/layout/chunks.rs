@@ -1,4 +1,4 @@
-//! WAVE and AIFF files: where one ends, with the chunks behind its samples, and another begins.
+//! Finds the end of a WAVE or AIFF file, with the chunks after its samples, and the beginning of the next file.
 
 use std::io;
 

@@ -26,7 +26,8 @@ pub(super) fn find<S: Source>(
     let head = scan.read_apart(start..end.min(start + HEAD as u64))?;
     let mut frames = Frames::of(StreamInfo::read(&head));
     let sound = metadata_end(scan.source(), start)?.map_or(end, |sound| sound.min(end));
-    let next = beginning::next_behind(scan, sound, Within::Flac, |bytes, count| frames.look(bytes, count))?;
+    let next =
+        beginning::next_behind(scan, sound, Within::Flac, |bytes, count| frames.add_frames(bytes, count))?;
     let part = part(scan, start..next.map_or(end, |next| next.tags), &frames)?;
     let is_added = layout.push(part);
     Ok(next.filter(|_| is_added))
@@ -79,7 +80,7 @@ impl Frames {
     }
 
     /// Looks for frames that begin in the first `count` bytes of a block.
-    fn look(&mut self, block: &[u8], count: usize) {
+    fn add_frames(&mut self, block: &[u8], count: usize) {
         for at in memchr::memchr_iter(0xff, block.get(..count).unwrap_or(block)) {
             let stream = self.stream.as_ref();
             if let Some(frame) = stream.and_then(|stream| samples(block.get(at..)?, stream)) {

@@ -1,5 +1,5 @@
-//! Sound in frames that follow each other without a container: follows the frames by their lengths, finds them again
-//! behind other bytes, and begins a new part where another file or another format begins.
+//! Finds sound in frames without a container: follows the frames by their lengths, finds them again after other bytes,
+//! and begins a new part where another file or another format begins.
 
 use std::io;
 use std::time::Duration;
@@ -63,7 +63,7 @@ pub(super) fn find<S: Source>(
                 }
                 if let Some(run) = &mut run {
                     if run.end < at {
-                        layout.note(run.end..at);
+                        layout.add_other_bytes(run.end..at);
                     }
                     run.add(&frame, info, whole, at);
                 }
@@ -139,7 +139,7 @@ impl Run {
         }
     }
 
-    /// Counts the bytes that were not inspected as more of the same.
+    /// Counts bytes that were not inspected as if they held frames of the same size.
     fn extend(&mut self, end: u64) {
         let known = self.end.saturating_sub(self.start).max(1);
         let all = end.saturating_sub(self.start);

@@ -1,5 +1,5 @@
-//! MPEG-4 files: where one ends and another begins, and how much sound is present in a file that was cut off or written
-//! in fragments, whose index states too much or nothing.
+//! Finds the end of an MPEG-4 file and the beginning of the next one. Counts the sound that is present in a file that
+//! was cut off or written in fragments: its index states too much or nothing.
 
 use std::io;
 use std::ops::Range;

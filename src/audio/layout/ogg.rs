@@ -10,7 +10,7 @@ use super::beginning::{self, Beginning, Within};
 use super::scan::Scan;
 use super::{Layout, Part, time};
 use crate::audio::container::Container;
-use crate::audio::format::ogg::{Found, LONGEST_HEADER, LOOK, Page, State};
+use crate::audio::format::ogg::{FoundPage, LONGEST_HEADER, MOST_NEEDED, Page, PageState};
 use crate::audio::format::ogg_sound::Sound;
 use crate::audio::reading::Source;
 
@@ -29,7 +29,7 @@ pub(super) fn find<S: Source>(
     let mut last = at;
     let mut link = Link::begin(at);
     while at < end {
-        let Some(found) = look(scan, at)? else { break };
+        let Some(found) = page_at(scan, at)? else { break };
         let Ok(found) = found else {
             link.has_skipped = true;
             let is_page = Page::read(scan.bytes(at, LONGEST_HEADER)?).is_some();
@@ -62,16 +62,16 @@ pub(super) fn find<S: Source>(
     Ok(None)
 }
 
-/// Judges the bytes from `at` on; returns `None` if no more may be read.
-fn look<S: Source>(scan: &mut Scan<'_, S>, at: u64) -> io::Result<Option<Result<Found, usize>>> {
-    let needed = Found::needed(scan.bytes(at, LONGEST_HEADER)?);
-    if let Some(found) = Found::whole(scan.bytes(at, needed)?) {
+/// Looks for a page at `at`; returns `None` if no more may be read.
+fn page_at<S: Source>(scan: &mut Scan<'_, S>, at: u64) -> io::Result<Option<Result<FoundPage, usize>>> {
+    let needed = FoundPage::needed(scan.bytes(at, LONGEST_HEADER)?);
+    if let Some(found) = FoundPage::whole(scan.bytes(at, needed)?) {
         return Ok(Some(Ok(found)));
     }
-    let all = LOOK as u64;
+    let all = MOST_NEEDED as u64;
     let left = scan.range.end.saturating_sub(at).min(all);
-    let bytes = scan.bytes(at, LOOK)?;
-    Ok((bytes.len() as u64 >= left).then(|| Found::look(bytes)))
+    let bytes = scan.bytes(at, MOST_NEEDED)?;
+    Ok((bytes.len() as u64 >= left).then(|| FoundPage::at_start(bytes)))
 }
 
 /// A link of the chain.
@@ -91,10 +91,10 @@ impl Link {
     }
 
     /// Adds a page, and the stream that it begins if that is a stream of sound.
-    fn add(&mut self, found: &Found, bytes: &[u8]) {
-        let Found { page, state, .. } = found;
+    fn add(&mut self, found: &FoundPage, bytes: &[u8]) {
+        let FoundPage { page, state, .. } = found;
         self.has_content |= !page.begins;
-        self.is_cut = page.goes_on || *state == State::Cut;
+        self.is_cut = page.goes_on || *state == PageState::Cut;
         if page.begins && self.sound.is_none() {
             self.sound = found.packets(bytes).next().and_then(|packet| Stream::read(page.serial, packet));
         }
@@ -103,7 +103,7 @@ impl Link {
             self.has_skipped = false;
         } else {
             // The stream number of a damaged page may itself be damaged.
-            self.has_skipped |= *state == State::Damaged;
+            self.has_skipped |= *state == PageState::Damaged;
         }
     }
 
@@ -112,12 +112,12 @@ impl Link {
     fn estimate<S: Source>(&mut self, scan: &mut Scan<'_, S>, at: u64) -> io::Result<()> {
         let Some(sound) = &mut self.sound else { return Ok(()) };
         let end = scan.range.end;
-        let tail = scan.read_apart(end.saturating_sub(2 * LOOK as u64).max(at)..end)?;
+        let tail = scan.read_apart(end.saturating_sub(2 * MOST_NEEDED as u64).max(at)..end)?;
         let (mut rest, mut last) = (&tail[..], None);
         while !rest.is_empty() {
-            let length = match Found::look(rest) {
+            let length = match FoundPage::at_start(rest) {
                 Ok(found) => {
-                    let is_of_sound = found.page.serial == sound.serial && found.state == State::Whole;
+                    let is_of_sound = found.page.serial == sound.serial && found.state == PageState::Whole;
                     last = found.page.end_of_sound().filter(|_| is_of_sound).or(last);
                     found.length
                 }
@@ -128,19 +128,19 @@ impl Link {
         let more = sound.position.zip(last).and_then(|(known, last)| last.checked_sub(known));
         let by_length = || {
             let scanned = u128::from(at.saturating_sub(self.start).max(1));
-            let more = u128::from(sound.there) * u128::from(end - at) / scanned;
+            let more = u128::from(sound.present) * u128::from(end - at) / scanned;
             u64::try_from(more).unwrap_or(u64::MAX)
         };
         let more = more.unwrap_or_else(by_length);
-        sound.there = sound.there.saturating_add(more);
+        sound.present = sound.present.saturating_add(more);
         Ok(())
     }
 
     fn part(&self, end: u64) -> Part {
         let mut part = Part { is_cut: self.is_cut, ..Part::new(Container::Ogg, self.start..end) };
         if let Some(sound) = &self.sound {
-            part.duration = Some(time(sound.there, sound.rate)).filter(|there| !there.is_zero());
-            let promised = sound.there.saturating_add(sound.missing);
+            part.duration = Some(time(sound.present, sound.rate)).filter(|present| !present.is_zero());
+            let promised = sound.present.saturating_add(sound.missing);
             part.promised = Some(time(promised, sound.rate)).filter(|_| sound.has_end && !self.is_cut);
             // If the last page is lost, no page number shows it.
             part.damages = sound.damages + u64::from(self.has_skipped && !sound.has_end);
@@ -156,7 +156,7 @@ struct Stream {
     rate: u32,
     sound: Sound,
     /// The number of samples that are present.
-    there: u64,
+    present: u64,
     /// The number of samples that the positions count but that are not present.
     missing: u64,
     /// The number of places where pages are damaged or missing.
@@ -167,8 +167,8 @@ struct Stream {
     has_positions: bool,
     has_sound: bool,
     /// The last position of a whole page, and the samples that were counted behind it.
-    sure: u64,
-    unsure: u64,
+    counted_to: u64,
+    counted_after: u64,
     /// Whether a hole or sound was seen. Before that, nothing shows what is missing.
     can_miss: bool,
     /// Whether pages are missing between the last packet and the next.
@@ -187,14 +187,14 @@ impl Stream {
             serial,
             rate: sound.rate?,
             sound,
-            there: 0,
+            present: 0,
             missing: 0,
             damages: 0,
             has_end: false,
             has_positions: true,
             has_sound: false,
-            sure: sound.skipped,
-            unsure: 0,
+            counted_to: sound.skipped,
+            counted_after: 0,
             can_miss: false,
             is_behind_hole: false,
             next: None,
@@ -203,13 +203,13 @@ impl Stream {
     }
 
     /// Adds a page of the stream; bytes before it may have been skipped.
-    fn add(&mut self, found: &Found, bytes: &[u8], has_skipped: bool) {
-        let Found { page, state, packets, .. } = found;
-        let is_whole = *state == State::Whole;
+    fn add(&mut self, found: &FoundPage, bytes: &[u8], has_skipped: bool) {
+        let FoundPage { page, state, packets, .. } = found;
+        let is_whole = *state == PageState::Whole;
         let next = self.next.unwrap_or(page.number);
         // If a recording joined a running stream, nothing is missing behind its headers.
         let is_behind_hole = is_whole && page.number > next && (self.has_sound || has_skipped);
-        self.damages += u64::from(is_behind_hole) + u64::from(*state == State::Damaged);
+        self.damages += u64::from(is_behind_hole) + u64::from(*state == PageState::Damaged);
         self.is_behind_hole |= is_behind_hole;
         self.has_end |= page.ends;
         self.next = Some(if is_whole { page.number } else { next }.wrapping_add(1));
@@ -221,9 +221,9 @@ impl Stream {
     }
 
     /// Adds the packets of a page, which have about `length` samples.
-    fn add_sound(&mut self, found: &Found, length: u64) {
-        let Found { page, state, .. } = found;
-        let is_whole = *state == State::Whole;
+    fn add_sound(&mut self, found: &FoundPage, length: u64) {
+        let FoundPage { page, state, .. } = found;
+        let is_whole = *state == PageState::Whole;
         let written = page.end_of_sound();
         let reach = self.position.map(|from| from..=from.saturating_add(length));
         // The position of a damaged page counts only if its packets confirm the distance.
@@ -234,18 +234,19 @@ impl Stream {
         let room = if self.has_sound { length.saturating_add(self.rate.into()) } else { length / 4 };
         let is_near = |far: &u64| length == 0 || *far <= length.saturating_add(room);
         let played = if self.has_sound { length } else { length.saturating_sub(self.sound.skipped) };
-        let there = far.filter(is_near).filter(|_| !self.is_behind_hole).unwrap_or(played);
-        self.there = self.there.saturating_add(there);
-        self.unsure = self.unsure.saturating_add(there);
+        let present = far.filter(is_near).filter(|_| !self.is_behind_hole).unwrap_or(played);
+        self.present = self.present.saturating_add(present);
+        self.counted_after = self.counted_after.saturating_add(present);
         self.can_miss |= self.has_sound || self.is_behind_hole;
         if let Some(end) = end.filter(|_| is_whole) {
-            let far = end.saturating_sub(self.sure);
+            let far = end.saturating_sub(self.counted_to);
             if self.can_miss && far <= LONGEST_HOLE * u64::from(self.rate) {
-                self.missing = self.missing.saturating_add(far.saturating_sub(self.unsure));
+                self.missing = self.missing.saturating_add(far.saturating_sub(self.counted_after));
             }
-            (self.sure, self.unsure) = (end, 0);
+            (self.counted_to, self.counted_after) = (end, 0);
         }
-        let reckoned = self.position.filter(|_| !self.is_behind_hole).map(|from| from.saturating_add(there));
+        let reckoned =
+            self.position.filter(|_| !self.is_behind_hole).map(|from| from.saturating_add(present));
         self.position = end.or(reckoned);
         self.has_positions &= is_whole && written.is_some();
         self.has_sound = true;

@@ -266,7 +266,7 @@ fn sound_behind_the_bytes_that_may_be_read_is_estimated() {
 }
 
 #[test]
-fn too_many_files_in_one_are_noticed() {
+fn too_many_joined_files_are_reported() {
     let empty = [
         &b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0"[..],
         b"\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0",

@@ -1,5 +1,5 @@
-//! Files as the library sees them: a header that the library refuses, or that states wrong sizes which the library
-//! would believe, is replaced. All players accept such files.
+//! Corrects files for the library: replaces a header that the library refuses, or that states wrong sizes. All players
+//! accept such files.
 
 use std::io::{self, Read, Seek, SeekFrom};
 

@@ -1,17 +1,17 @@
-//! An Ogg file as a stream of pages that the library accepts. The library refuses a page whose checksum is wrong or
-//! whose end is missing, with all its packets, and the whole file if that page is among the first.
+//! Shows an Ogg file as a stream of pages that the library accepts. The library refuses a page whose checksum is wrong
+//! or whose end is missing, with all its packets, and the whole file if that page is among the first.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
-use crate::audio::format::ogg::{self, Found, LOOK, Page, State};
+use crate::audio::format::ogg::{self, FoundPage, MOST_NEEDED, Page, PageState};
 
 /// The number of bytes that are read at a time.
 const BLOCK: usize = 64 << 10;
 /// The most streams that are followed.
 const STREAMS: usize = 16;
-/// An empty tags packet of Opus. The library takes no packet of sound before it has seen tags.
+/// An empty tags packet of Opus. The library accepts no packet of sound before it has read tags.
 const NO_TAGS: &[u8; 16] = b"OpusTags\0\0\0\0\0\0\0\0";
 
 /// An Ogg file as it is shown.
@@ -59,7 +59,7 @@ impl<'s> OggPages<'s> {
         if bytes.is_empty() {
             return Ok(false);
         }
-        let length = match Found::look(bytes) {
+        let length = match FoundPage::at_start(bytes) {
             Ok(found) => {
                 let length = found.length;
                 self.page = follow(&mut self.streams, found, bytes.get(..length).unwrap_or(bytes));
@@ -74,7 +74,7 @@ impl<'s> OggPages<'s> {
 
     /// Reads as many bytes as are needed to judge a page, fewer only at the end.
     fn fill(&mut self) -> io::Result<()> {
-        while self.block.len().saturating_sub(self.taken) < LOOK {
+        while self.block.len().saturating_sub(self.taken) < MOST_NEEDED {
             self.block.drain(..self.taken.min(self.block.len()));
             self.taken = 0;
             if self.inner.by_ref().take(BLOCK as u64).read_to_end(&mut self.block)? == 0 {
@@ -85,8 +85,8 @@ impl<'s> OggPages<'s> {
     }
 }
 
-/// Returns what is shown of the page that `bytes` holds.
-fn follow(streams: &mut Vec<Followed>, mut found: Found, bytes: &[u8]) -> Vec<u8> {
+/// Returns the bytes to show for the page that `bytes` holds.
+fn follow(streams: &mut Vec<Followed>, mut found: FoundPage, bytes: &[u8]) -> Vec<u8> {
     let Page { serial, begins, number, goes_on, .. } = found.page;
     if begins && streams.len() < STREAMS {
         let is_opus = found.packets(bytes).next().is_some_and(|packet| packet.starts_with(b"OpusHead"));
@@ -98,14 +98,14 @@ fn follow(streams: &mut Vec<Followed>, mut found: Found, bytes: &[u8]) -> Vec<u8
         return found.rewritten(bytes);
     };
     let follows = number == stream.next;
-    // If a page is damaged, the page before it tells whether a packet continues.
-    if found.state == State::Damaged && follows {
+    // If a page is damaged, the page before it shows whether a packet continues.
+    if found.state == PageState::Damaged && follows {
         found.page.continues = stream.goes_on;
     }
     stream.next = number.wrapping_add(1);
     stream.goes_on = goes_on;
     // Damaged tags are left out: the library does not continue behind tags that it cannot read.
-    let is_intact = found.state == State::Whole;
+    let is_intact = found.state == PageState::Whole;
     let is_first = found.packets(bytes).next().is_some_and(|packet| packet.starts_with(b"OpusTags"));
     let is_more = stream.tags == Tags::Begun && found.page.continues && follows;
     match stream.tags {

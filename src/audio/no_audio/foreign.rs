@@ -1,5 +1,5 @@
-//! Other content that users send: recordings in formats that are not accepted, pictures, archives, pages, text. It is
-//! recognised by its first bytes, only so that a message can name it.
+//! Recognises other content that users send: recordings in formats that are not accepted, pictures, archives, pages,
+//! text. It is recognised by its first bytes, so that a message can name it.
 
 use super::{Foreign, Kind};
 

@@ -44,8 +44,8 @@ pub(super) fn at(
 pub(super) fn search(source: &mut impl Source, offset: u64) -> io::Result<Option<Container>> {
     let bytes = read_stretch(source, offset, (SEARCHED + stream::AHEAD) as u64)?;
     let starts = memchr::memchr_iter(0xff, &bytes).take_while(|start| *start < SEARCHED);
-    let mut judge = stream::Judge::default();
-    let found = starts.into_iter().find_map(|start| judge.agreeing(bytes.get(start..)?));
+    let mut search = stream::FrameSearch::default();
+    let found = starts.into_iter().find_map(|start| search.first_agreeing(bytes.get(start..)?));
     Ok(found.map(|frame| container(&frame)))
 }
 

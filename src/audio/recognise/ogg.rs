@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::audio::container::Container;
-use crate::audio::format::ogg::{Found, LONGEST_HEADER, LOOK};
+use crate::audio::format::ogg::{FoundPage, LONGEST_HEADER, MOST_NEEDED};
 use crate::audio::format::ogg_sound::Sound;
 use crate::audio::no_audio::NoAudio;
 use crate::audio::reading::{Source, read_at, read_stretch};
@@ -32,7 +32,7 @@ pub(super) fn at(source: &mut impl Source, offset: u64, end: u64) -> io::Result<
         if at >= end || damages > DAMAGES {
             break;
         }
-        let Found { page, length, packets, .. } = match look(source, at)? {
+        let FoundPage { page, length, packets, .. } = match page_at(source, at)? {
             Ok(found) => found,
             Err(length) => {
                 damages += 1;
@@ -71,11 +71,11 @@ pub(super) fn at(source: &mut impl Source, offset: u64, end: u64) -> io::Result<
 }
 
 /// Judges the bytes from `at` on.
-fn look(source: &mut impl Source, at: u64) -> io::Result<Result<Found, usize>> {
+fn page_at(source: &mut impl Source, at: u64) -> io::Result<Result<FoundPage, usize>> {
     let head = read_at::<LONGEST_HEADER>(source, at)?;
-    let needed = Found::needed(head.bytes());
-    if let Some(found) = Found::whole(&read_stretch(source, at, needed as u64)?) {
+    let needed = FoundPage::needed(head.bytes());
+    if let Some(found) = FoundPage::whole(&read_stretch(source, at, needed as u64)?) {
         return Ok(Ok(found));
     }
-    Ok(Found::look(&read_stretch(source, at, LOOK as u64)?))
+    Ok(FoundPage::at_start(&read_stretch(source, at, MOST_NEEDED as u64)?))
 }

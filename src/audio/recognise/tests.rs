@@ -1,4 +1,4 @@
-//! Tests of what is recognised and, more important, of what is not.
+//! Tests of which content is recognised as audio and, more important, which is not.
 
 use std::io::Cursor;
 
@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn verdict(bytes: &[u8]) -> Result<Container, NoAudio> {
+fn result_of(bytes: &[u8]) -> Result<Container, NoAudio> {
     recognise(&mut Cursor::new(bytes)).unwrap()
 }
 
 fn found(bytes: &[u8]) -> Option<Container> {
-    verdict(bytes).ok()
+    result_of(bytes).ok()
 }
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -117,7 +117,7 @@ fn a_long_recording_whose_header_states_no_length_has_sound() {
     let samples = vec![3; 6 << 20];
     for (whole, stated) in [(36, 0_u32), (6 << 20, 0), (u32::MAX, u32::MAX), (0x7fff_ffff, 0x7fff_f000)] {
         let head = [&speech[..4], &whole.to_le_bytes(), &speech[8..40], &stated.to_le_bytes()].concat();
-        assert_eq!(verdict(&[head, samples.clone()].concat()), Ok(Container::Wav), "{whole} {stated}");
+        assert_eq!(result_of(&[head, samples.clone()].concat()), Ok(Container::Wav), "{whole} {stated}");
     }
 }
 
@@ -125,7 +125,12 @@ fn a_long_recording_whose_header_states_no_length_has_sound() {
 fn a_header_without_sound_is_soundless() {
     let soundless = |bytes: &[u8], container: Container| {
         let shown = &bytes[..bytes.len().min(16)];
-        assert_eq!(verdict(bytes), Err(NoAudio::Soundless(container)), "{shown:02x?}, {} bytes", bytes.len());
+        assert_eq!(
+            result_of(bytes),
+            Err(NoAudio::Soundless(container)),
+            "{shown:02x?}, {} bytes",
+            bytes.len()
+        );
     };
     soundless(&fixture("speech.wav")[..44], Container::Wav);
     // Half a sample of 16 bits.
@@ -160,9 +165,9 @@ fn a_header_without_sound_is_soundless() {
         index[at..at + 4].copy_from_slice(mark);
         soundless(&index, Container::Mp3);
         soundless(&[id3(20), index.clone(), [&b"TAG"[..], &[0; 125]].concat()].concat(), Container::Mp3);
-        assert_eq!(verdict(&[index, mp3_frame()].concat()), Ok(Container::Mp3));
+        assert_eq!(result_of(&[index, mp3_frame()].concat()), Ok(Container::Mp3));
     }
-    assert_eq!(verdict(b""), Err(NoAudio::Empty));
+    assert_eq!(result_of(b""), Err(NoAudio::Empty));
 }
 
 #[test]
@@ -191,10 +196,10 @@ fn a_file_has_sound_from_its_first_sample_frame_or_packet_on() {
         }
         assert!(with > 40 && with <= file.len(), "{name}: {with} bytes");
         for keep in (64..with).step_by(97) {
-            assert_eq!(verdict(&file[..keep]), Err(NoAudio::Soundless(container)), "{name}: {keep} bytes");
+            assert_eq!(result_of(&file[..keep]), Err(NoAudio::Soundless(container)), "{name}: {keep} bytes");
         }
         for keep in (with..file.len()).step_by(997) {
-            assert_eq!(verdict(&file[..keep]), Ok(container), "{name}: {keep} bytes");
+            assert_eq!(result_of(&file[..keep]), Ok(container), "{name}: {keep} bytes");
         }
     }
 }
@@ -208,10 +213,10 @@ fn compressed_sound_that_is_all_zeros_is_not_sound() {
             let size = u32::from_be_bytes(bytes[place - 4..*place].try_into().unwrap()) as usize;
             bytes[place + 4..place - 4 + size].fill(0);
         }
-        assert_eq!(verdict(&bytes), Err(NoAudio::Soundless(Container::M4a)), "{name}");
+        assert_eq!(result_of(&bytes), Err(NoAudio::Soundless(Container::M4a)), "{name}");
         let size = u32::from_be_bytes(bytes[places[0] - 4..places[0]].try_into().unwrap()) as usize;
         bytes[places[0] - 5 + size] = 1;
-        assert_eq!(verdict(&bytes), Ok(Container::M4a), "{name}");
+        assert_eq!(result_of(&bytes), Ok(Container::M4a), "{name}");
     }
 }
 
@@ -222,16 +227,16 @@ fn a_fragmented_movie_has_sound_from_its_first_fragment_on() {
     let at = movie.windows(4).position(|four| four == b"stsz").unwrap();
     let mut movie = [ftyp(), movie].concat();
     movie[ftyp().len() + at + 15] = 0;
-    assert_eq!(verdict(&movie), Err(NoAudio::Soundless(Container::M4a)));
+    assert_eq!(result_of(&movie), Err(NoAudio::Soundless(Container::M4a)));
     let header = mp4_box(b"tfhd", &[0; 8]);
     let run = |samples: u8| mp4_box(b"trun", &[0, 0, 0, 0, 0, 0, 0, samples]);
     let fragment = |samples| mp4_box(b"moof", &mp4_box(b"traf", &[header.clone(), run(samples)].concat()));
     let data = mp4_box(b"mdat", &[7; 20]);
-    assert_eq!(verdict(&[movie.clone(), fragment(3), data.clone()].concat()), Ok(Container::M4a));
+    assert_eq!(result_of(&[movie.clone(), fragment(3), data.clone()].concat()), Ok(Container::M4a));
     for without in [vec![movie.clone(), fragment(3)], vec![movie.clone(), fragment(0), data.clone()]] {
-        assert_eq!(verdict(&without.concat()), Err(NoAudio::Soundless(Container::M4a)));
+        assert_eq!(result_of(&without.concat()), Err(NoAudio::Soundless(Container::M4a)));
     }
-    assert_eq!(verdict(&[ftyp(), fragment(3), data].concat()), Err(NoAudio::Soundless(Container::M4a)));
+    assert_eq!(result_of(&[ftyp(), fragment(3), data].concat()), Err(NoAudio::Soundless(Container::M4a)));
 }
 
 #[test]
@@ -240,11 +245,11 @@ fn a_movie_may_begin_with_other_boxes() {
     for kind in [b"wide", b"free", b"skip", b"mdat", b"pnot"] {
         for content in [0, 700] {
             let first = mp4_box(kind, &vec![0; content]);
-            assert_eq!(verdict(&[first.clone(), movie.clone()].concat()), Ok(Container::M4a));
-            assert_eq!(verdict(&[first, ftyp(), movie.clone()].concat()), Ok(Container::M4a));
+            assert_eq!(result_of(&[first.clone(), movie.clone()].concat()), Ok(Container::M4a));
+            assert_eq!(result_of(&[first, ftyp(), movie.clone()].concat()), Ok(Container::M4a));
         }
     }
-    assert_eq!(verdict(&movie), Ok(Container::M4a));
+    assert_eq!(result_of(&movie), Ok(Container::M4a));
     assert_eq!(found(&mp4_box(b"free", &[0; 700])), None);
 }
 
@@ -260,12 +265,12 @@ fn frames_are_found_behind_other_bytes() {
         ("noise", noise),
         ("the end of a frame", bare[77..500].to_vec()),
     ] {
-        assert_eq!(verdict(&[&before[..], &bare[..]].concat()), Ok(Container::Mp3), "{what}");
-        assert_eq!(verdict(&[before, fixture("speech.aac")].concat()), Ok(Container::Aac), "{what}");
+        assert_eq!(result_of(&[&before[..], &bare[..]].concat()), Ok(Container::Mp3), "{what}");
+        assert_eq!(result_of(&[before, fixture("speech.aac")].concat()), Ok(Container::Aac), "{what}");
     }
-    assert_eq!(verdict(&[id3(300), vec![0; 500], bare.clone()].concat()), Ok(Container::Mp3));
-    assert_eq!(verdict(&fixture("speech.aac")[100..]), Ok(Container::Aac));
-    assert_eq!(verdict(&[vec![0; 70_000], bare].concat()), Err(NoAudio::Unknown), "too far behind");
+    assert_eq!(result_of(&[id3(300), vec![0; 500], bare.clone()].concat()), Ok(Container::Mp3));
+    assert_eq!(result_of(&fixture("speech.aac")[100..]), Ok(Container::Aac));
+    assert_eq!(result_of(&[vec![0; 70_000], bare].concat()), Err(NoAudio::Unknown), "too far behind");
 }
 
 #[test]
@@ -275,12 +280,12 @@ fn other_known_formats_are_not_searched_for_frames() {
         [&b"PK\x03\x04"[..], b"\xff\xd8\xff\xe0", b"RIFF\0\0\0\0AVI LIST", b"%PDF-1.7\n", b"\x1a\x45\xdf\xa3"]
     {
         let file = [head, &[0; 300], &sound[..]].concat();
-        assert!(matches!(verdict(&file), Err(NoAudio::Foreign(_))), "{head:02x?}");
+        assert!(matches!(result_of(&file), Err(NoAudio::Foreign(_))), "{head:02x?}");
     }
 }
 
 #[test]
-fn the_failure_names_other_content() {
+fn the_failure_names_content_that_is_not_audio() {
     let loas = [&[0x56, 0xe0, 0x03, 1, 2, 3][..]].concat().repeat(5);
     let mut stream = vec![0; 188 * 4];
     for packet in stream.chunks_mut(188) {
@@ -326,8 +331,8 @@ fn the_failure_names_other_content() {
         (b"\xfe\xff\0h\0e\0a\0r", "plain text"),
     ];
     for (content, words) in cases {
-        let Err(NoAudio::Foreign(foreign)) = verdict(content) else {
-            panic!("{words}: {:?}", verdict(content));
+        let Err(NoAudio::Foreign(foreign)) = result_of(content) else {
+            panic!("{words}: {:?}", result_of(content));
         };
         assert!(foreign.name.contains(words), "{words}: {foreign:?}");
     }
@@ -363,7 +368,7 @@ fn a_sync_without_a_second_frame_is_not_audio() {
 #[test]
 fn a_movie_without_sound_is_not_audio() {
     let movie = mp4_box(b"moov", &[mp4_box(b"mvhd", &[0; 100]), track(b"vide")].concat());
-    assert_eq!(verdict(&[ftyp(), movie].concat()), Err(NoAudio::SilentVideo));
+    assert_eq!(result_of(&[ftyp(), movie].concat()), Err(NoAudio::SilentVideo));
 }
 
 #[test]
@@ -377,8 +382,8 @@ fn a_movie_cut_off_before_its_samples_has_no_sound() {
     let end = movie.len() as u32;
     let last = movie.len() - 4;
     movie[last..].copy_from_slice(&end.to_be_bytes());
-    assert_eq!(verdict(&movie), Err(NoAudio::Soundless(Container::M4a)));
-    assert_eq!(verdict(&[movie, vec![7]].concat()), Ok(Container::M4a));
+    assert_eq!(result_of(&movie), Err(NoAudio::Soundless(Container::M4a)));
+    assert_eq!(result_of(&[movie, vec![7]].concat()), Ok(Container::M4a));
 }
 
 #[test]
@@ -411,11 +416,11 @@ fn a_movie_is_audio_if_it_has_sound_whatever_its_codecs_are() {
 #[test]
 fn an_ogg_without_sound_differs_from_one_without_a_sound_stream() {
     for head in [&b"\x01vorbis-------"[..], b"OpusHead\x01\x01", b"\x7fFLAC\x01\0\0\0", b"Speex   1.2"] {
-        assert_eq!(verdict(&ogg_page(head)), Err(NoAudio::Soundless(Container::Ogg)));
+        assert_eq!(result_of(&ogg_page(head)), Err(NoAudio::Soundless(Container::Ogg)));
     }
-    assert_eq!(verdict(&ogg_page(b"\x80theora\x03\x02\x01")), Err(NoAudio::SilentVideo));
-    assert_eq!(verdict(&ogg_page(b"BBCD\0\0\0\0\0")), Err(NoAudio::SilentVideo));
-    assert_eq!(verdict(&ogg_page(b"fishead\0\x03\0\0\0")), Err(NoAudio::SilentVideo));
+    assert_eq!(result_of(&ogg_page(b"\x80theora\x03\x02\x01")), Err(NoAudio::SilentVideo));
+    assert_eq!(result_of(&ogg_page(b"BBCD\0\0\0\0\0")), Err(NoAudio::SilentVideo));
+    assert_eq!(result_of(&ogg_page(b"fishead\0\x03\0\0\0")), Err(NoAudio::SilentVideo));
 }
 
 #[test]
@@ -424,7 +429,7 @@ fn an_ogg_with_damage_before_its_sound_is_audio() {
         let mut file = fixture(name);
         let second = 4 + file[4..].windows(4).position(|four| four == b"OggS").unwrap();
         file.splice(second..second, *b"rubbish OggS, more of it");
-        assert_eq!(verdict(&file), Ok(Container::Ogg), "{name}");
+        assert_eq!(result_of(&file), Ok(Container::Ogg), "{name}");
     }
 }
 

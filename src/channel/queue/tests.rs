@@ -136,7 +136,7 @@ fn a_slot_freed_by_a_key_lets_its_next_task_run_at_any_channel() {
 }
 
 #[test]
-fn of_equal_channels_the_first_free_one_is_taken() {
+fn a_task_takes_the_first_free_one_of_equal_channels() {
     let mut fixture = Fixture::with(&[(1, 0), (1, 0)]);
     let (_a, b) = (fixture.take("k").unwrap(), fixture.take("k").unwrap());
     assert_eq!(b.channel.name, "b");
@@ -156,7 +156,7 @@ fn a_task_waits_for_a_busy_channel_instead_of_a_lower_priority() {
 }
 
 #[test]
-fn while_a_channel_rests_the_next_one_is_used_and_then_one_probe_runs() {
+fn the_next_channel_is_used_until_the_probe_of_a_resting_one() {
     let mut fixture = Fixture::with(&[(2, 5), (9, 0)]);
     fixture.channels[0].breaker.failed(None, false, fixture.now);
     assert_eq!(fixture.take("k").unwrap().channel.name, "b");
@@ -164,7 +164,7 @@ fn while_a_channel_rests_the_next_one_is_used_and_then_one_probe_runs() {
     let probe = fixture.take("k").unwrap();
     assert_eq!((probe.channel.name.as_str(), probe.probe.is_some()), ("a", true));
     assert_eq!(fixture.take("k").unwrap().channel.name, "b");
-    fixture.channels[0].breaker.worked();
+    fixture.channels[0].breaker.completed();
     let grant = fixture.take("k").unwrap();
     assert_eq!((grant.channel.name.as_str(), grant.probe.is_some()), ("a", false));
 }
@@ -234,7 +234,7 @@ fn a_task_that_moves_to_a_channel_with_a_free_slot_gets_it_at_once() {
 }
 
 #[test]
-fn if_all_channels_rest_the_highest_priority_is_used() {
+fn the_highest_priority_is_used_if_all_channels_rest() {
     let mut fixture = Fixture::with(&[(1, 5), (1, 0)]);
     for channel in &fixture.channels {
         channel.breaker.failed(None, false, fixture.now);
@@ -276,7 +276,7 @@ fn a_task_that_left_the_queue_blocks_no_other() {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum QueueEvent {
     Come { key: u8, candidates: u8 },
     Go(prop::sample::Index),
     Leave(prop::sample::Index),
@@ -285,20 +285,20 @@ enum Step {
     Wait,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<QueueEvent>> {
     let step = prop_oneof![
-        4 => (0u8..4, 1u8..8).prop_map(|(key, candidates)| Step::Come { key, candidates }),
-        4 => any::<prop::sample::Index>().prop_map(Step::Go),
-        1 => any::<prop::sample::Index>().prop_map(Step::Leave),
-        1 => (0u8..3).prop_map(Step::Fail),
-        1 => (0u8..3).prop_map(Step::Work),
-        1 => Just(Step::Wait),
+        4 => (0u8..4, 1u8..8).prop_map(|(key, candidates)| QueueEvent::Come { key, candidates }),
+        4 => any::<prop::sample::Index>().prop_map(QueueEvent::Go),
+        1 => any::<prop::sample::Index>().prop_map(QueueEvent::Leave),
+        1 => (0u8..3).prop_map(QueueEvent::Fail),
+        1 => (0u8..3).prop_map(QueueEvent::Work),
+        1 => Just(QueueEvent::Wait),
     ];
     prop::collection::vec(step, 0..120)
 }
 
 /// Returns true if a waiting task could run at this moment.
-fn is_kept_waiting(fixture: &Fixture, waiting: &[(Ticket, Applicant)], held: &[Grant]) -> bool {
+fn could_run_now(fixture: &Fixture, waiting: &[(Ticket, Applicant)], held: &[Grant]) -> bool {
     let free = |channel: &&Arc<Channel>| {
         let running = held.iter().filter(|grant| grant.channel.place == channel.place).count();
         running < channel.max_running_tasks
@@ -312,14 +312,14 @@ fn is_kept_waiting(fixture: &Fixture, waiting: &[(Ticket, Applicant)], held: &[G
 
 proptest! {
     #[test]
-    fn slots_are_never_exceeded_or_left_free_and_every_task_gets_one(steps in steps()) {
+    fn every_task_gets_a_slot_and_no_slot_is_exceeded_or_left_free(steps in steps()) {
         let mut fixture = Fixture::with(&[(1, 0), (2, 0), (1, 3)]);
         let mut held: Vec<Grant> = Vec::new();
         let mut waiting: Vec<(Ticket, Applicant)> = Vec::new();
         for step in steps {
             let mut granted = Vec::new();
             match step {
-                Step::Come { key, candidates } => {
+                QueueEvent::Come { key, candidates } => {
                     granted.extend(fixture.settle());
                     let chosen = (0..3).filter(|n| candidates & (1 << n) != 0);
                     let mut candidates: Vec<_> = chosen.map(|n| Arc::clone(&fixture.channels[n])).collect();
@@ -335,21 +335,21 @@ proptest! {
                         }
                     }
                 }
-                Step::Go(index) if !held.is_empty() => {
+                QueueEvent::Go(index) if !held.is_empty() => {
                     let grant = held.swap_remove(index.index(held.len()));
                     granted.extend(fixture.give_back(&grant));
                 }
-                Step::Leave(index) if !waiting.is_empty() => {
+                QueueEvent::Leave(index) if !waiting.is_empty() => {
                     let (ticket, _) = waiting.swap_remove(index.index(waiting.len()));
                     fixture.queue.leave(ticket);
                 }
-                Step::Go(_) | Step::Leave(_) => {}
-                Step::Fail(n) => {
+                QueueEvent::Go(_) | QueueEvent::Leave(_) => {}
+                QueueEvent::Fail(n) => {
                     let breaker = &fixture.channels[n as usize].breaker;
                     breaker.failed(breaker.enter(fixture.now), false, fixture.now);
                 }
-                Step::Work(n) => { fixture.channels[n as usize].breaker.worked(); }
-                Step::Wait => fixture.now += Duration::from_secs(4),
+                QueueEvent::Work(n) => { fixture.channels[n as usize].breaker.completed(); }
+                QueueEvent::Wait => fixture.now += Duration::from_secs(4),
             }
             granted.extend(fixture.settle());
             for (_, grant) in granted {
@@ -363,7 +363,7 @@ proptest! {
             let narrow = KeyHash::of("0");
             prop_assert!(held.iter().filter(|grant| grant.key == narrow).count() <= 1);
             prop_assert_eq!(fixture.queue.waiting(), waiting.len());
-            prop_assert!(!is_kept_waiting(&fixture, &waiting, &held), "{:?}", waiting);
+            prop_assert!(!could_run_now(&fixture, &waiting, &held), "{:?}", waiting);
         }
         let served = fixture.serve_all(held).len();
         prop_assert_eq!(served, waiting.len());

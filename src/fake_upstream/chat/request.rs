@@ -81,7 +81,7 @@ struct AudioUrl<'a> {
 
 /// The contents of a valid request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct ValidRequest {
     /// The model, with its script.
     pub(super) model: String,
     pub(super) stream: bool,
@@ -90,7 +90,7 @@ pub(super) struct Asked {
 }
 
 /// Checks a request; the error is OpenAI's message.
-pub(super) fn examine(body: &[u8]) -> Result<Asked, String> {
+pub(super) fn examine(body: &[u8]) -> Result<ValidRequest, String> {
     let request: Request<'_> = serde_json::from_slice(body).map_err(|err| {
         format!("We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library correctly: {err})")
     })?;
@@ -139,7 +139,7 @@ pub(super) fn examine(body: &[u8]) -> Result<Asked, String> {
     let audio_bytes = audio_bytes
         .ok_or("This model requires that either input content or output modality contain audio.")?;
     let include_usage = request.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
-    Ok(Asked { model: model.into_owned(), stream, include_usage, audio_bytes })
+    Ok(ValidRequest { model: model.into_owned(), stream, include_usage, audio_bytes })
 }
 
 /// Returns the bytes of audio in a part, if it has any.
@@ -198,26 +198,26 @@ mod tests {
             {"role": "user", "content": [{"type": "text", "text": "?"}, part]}]})
     }
 
-    fn judged(body: &Value) -> Result<Asked, String> {
+    fn checked(body: &Value) -> Result<ValidRequest, String> {
         examine(body.to_string().as_bytes())
     }
 
     #[test]
     fn requests_that_openai_accepts_are_accepted() {
         let mut body = request(&audio("wav", "AAAA"));
-        let mut asked =
-            Asked { model: "m+think".to_owned(), stream: false, include_usage: false, audio_bytes: 3 };
-        assert_eq!(judged(&body), Ok(asked.clone()));
+        let mut expected =
+            ValidRequest { model: "m+think".to_owned(), stream: false, include_usage: false, audio_bytes: 3 };
+        assert_eq!(checked(&body), Ok(expected.clone()));
         body["stream"] = json!(true);
         body["stream_options"] = json!({"include_usage": true});
-        (asked.stream, asked.include_usage) = (true, true);
-        assert_eq!(judged(&body), Ok(asked));
+        (expected.stream, expected.include_usage) = (true, true);
+        assert_eq!(checked(&body), Ok(expected));
         for (part, bytes) in [
             (json!({"type": "input_audio", "input_audio": "AAAA"}), 3),
             (json!({"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,AAA="}}), 2),
             (json!({"type": "audio_url", "audio_url": {"url": "https://example.com/a.wav"}}), 0),
         ] {
-            assert_eq!(judged(&request(&part)).map(|asked| asked.audio_bytes), Ok(bytes), "{part}");
+            assert_eq!(checked(&request(&part)).map(|valid| valid.audio_bytes), Ok(bytes), "{part}");
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
             (request(&json!({"type": "video"})), "'video'"),
             (request(&json!({"type": "text"})), "content[1].text"),
         ] {
-            let problem = judged(&body).expect_err(words);
+            let problem = checked(&body).expect_err(words);
             assert!(problem.contains(words), "{problem}");
         }
         assert!(examine(b"model=m").is_err());

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::request::Asked;
+use super::request::ValidRequest;
 use crate::fake_upstream::acts::{DialectWriter, Finish, inside_a_string};
+use crate::fake_upstream::call_flow::AnswerContext;
 use crate::fake_upstream::clock::now;
-use crate::fake_upstream::course::Occasion;
 use crate::fake_upstream::openai::{done_comes_after, error_frame, error_member};
 use crate::fake_upstream::script::{ErrorForm, UsagePlace};
 use crate::fake_upstream::tokens::{AUDIO_TOKENS, PROMPT_TOKENS, Tokens};
@@ -26,18 +26,18 @@ pub(super) struct ChatWriter {
 }
 
 impl ChatWriter {
-    pub(super) fn new(asked: &Asked, occasion: &Occasion<'_>) -> Self {
-        let place = occasion.shape.usage.unwrap_or(UsagePlace::Apart);
+    pub(super) fn new(request: &ValidRequest, context: &AnswerContext<'_>) -> Self {
+        let place = context.shape.usage.unwrap_or(UsagePlace::Apart);
         Self {
-            stream: asked.stream,
-            usage_apart: asked.include_usage && place == UsagePlace::Apart,
-            usage_beside: if asked.stream {
+            stream: request.stream,
+            usage_apart: request.include_usage && place == UsagePlace::Apart,
+            usage_beside: if request.stream {
                 place == UsagePlace::Beside
             } else {
                 place != UsagePlace::Nowhere
             },
-            id: format!("chatcmpl-fake-{}", occasion.number),
-            model: occasion.model.to_owned(),
+            id: format!("chatcmpl-fake-{}", context.number),
+            model: context.model.to_owned(),
             created: now(),
             tokens: Tokens::default(),
             content_open: false,

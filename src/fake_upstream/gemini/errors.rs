@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde_json::{Value, json};
 
 use super::Form;
-use crate::fake_upstream::course::{Manner, Refusal};
+use crate::fake_upstream::call_flow::{DialectErrors, Refusal};
 use crate::fake_upstream::intake::MOST_BODY_BYTES;
 use crate::fake_upstream::script::Dialect;
 
@@ -23,7 +23,7 @@ pub(super) struct Errors {
     pub(super) form: Form,
 }
 
-impl Manner for Errors {
+impl DialectErrors for Errors {
     fn dialect(&self) -> Dialect {
         Dialect::Gemini
     }

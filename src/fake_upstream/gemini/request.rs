@@ -247,7 +247,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(body: &Value) -> Result<u64, String> {
+    fn checked(body: &Value) -> Result<u64, String> {
         audio_bytes(body.to_string().as_bytes())
     }
 
@@ -261,16 +261,16 @@ mod tests {
 
     #[test]
     fn requests_that_google_accepts_are_accepted() {
-        assert_eq!(judged(&with_part(&audio("audio/wav", "AAAA"))), Ok(3));
+        assert_eq!(checked(&with_part(&audio("audio/wav", "AAAA"))), Ok(3));
         assert_eq!(
-            judged(&with_part(&json!({"inline_data": {"mime_type": "audio/mp3", "data": "-_-_AA"}}))),
+            checked(&with_part(&json!({"inline_data": {"mime_type": "audio/mp3", "data": "-_-_AA"}}))),
             Ok(4)
         );
         let mut body = with_part(&audio("audio/ogg", "AA=="));
         body["systemInstruction"] = json!({"parts": [{"text": "Be brief."}]});
         body["generationConfig"] = json!({"maxOutputTokens": 7, "temperature": 0.5,
             "thinkingConfig": {"includeThoughts": true}});
-        assert_eq!(judged(&body), Ok(1));
+        assert_eq!(checked(&body), Ok(1));
         let escaped =
             br#"{"contents":[{"parts":[{"inlineData":{"mimeType":"audio\/wav","data":"AA\/\/"}}]}]}"#;
         assert_eq!(audio_bytes(escaped), Ok(3));
@@ -304,7 +304,7 @@ mod tests {
             (with("generationConfig", json!({"temperature": 3})), "temperature"),
             (with("systemInstruction", json!({"parts": [{"text": ""}]})), "system instruction"),
         ] {
-            let problem = judged(&body).expect_err(words);
+            let problem = checked(&body).expect_err(words);
             assert!(problem.contains(words), "{problem}");
         }
         assert!(audio_bytes(b"{").is_err());

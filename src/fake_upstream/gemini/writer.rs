@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Form, errors};
 use crate::fake_upstream::acts::{DialectWriter, Finish, inside_a_string};
-use crate::fake_upstream::course::Occasion;
+use crate::fake_upstream::call_flow::AnswerContext;
 use crate::fake_upstream::script::ErrorForm;
 use crate::fake_upstream::tokens::{AUDIO_TOKENS, PROMPT_TOKENS, TEXT_TOKENS, Tokens};
 
@@ -24,11 +24,11 @@ pub(super) struct GeminiWriter {
 }
 
 impl GeminiWriter {
-    pub(super) fn new(form: Form, occasion: &Occasion<'_>) -> Self {
+    pub(super) fn new(form: Form, context: &AnswerContext<'_>) -> Self {
         Self {
             form,
-            model: occasion.model.to_owned(),
-            response_id: format!("fake-{}", occasion.number),
+            model: context.model.to_owned(),
+            response_id: format!("fake-{}", context.number),
             tokens: Tokens::default(),
             begun: false,
             thinking: false,

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{ErrorForm, Fault, Instead, Mishap, Script, ScriptError, Shape, Style, Trouble, UsagePlace};
+use super::{ErrorForm, Fault, FaultRule, Instead, Mishap, Script, ScriptError, Shape, Style, UsagePlace};
 use crate::fake_upstream::text::LEAST_SIZE;
 
 /// Most texts in an answer.
@@ -34,11 +34,11 @@ impl Script {
     /// [`ScriptError`] if the script has no fault, or already has a rate.
     pub fn with_rate(mut self, rate: &str) -> Result<Self, ScriptError> {
         let step = Step { name: "rate", value: Some(rate) };
-        let trouble = self.trouble.as_mut().ok_or_else(|| step.wrong(NO_FAULT))?;
-        if trouble.rate.is_some() {
+        let fault_rule = self.fault_rule.as_mut().ok_or_else(|| step.wrong(NO_FAULT))?;
+        if fault_rule.rate.is_some() {
             return Err(step.wrong("the script already has a rate"));
         }
-        trouble.rate = Some(step.share()?);
+        fault_rule.rate = Some(step.share()?);
         Ok(self)
     }
 }
@@ -170,7 +170,7 @@ impl<'a> Step<'a> {
 struct Draft<'a> {
     names: Vec<&'a str>,
     shape: Shape,
-    fault: Option<(Step<'a>, Wish)>,
+    fault: Option<(Step<'a>, UnplacedFault)>,
     after: Option<(Step<'a>, u64)>,
     first: Option<(Step<'a>, u64)>,
     rate: Option<(Step<'a>, f64)>,
@@ -179,7 +179,7 @@ struct Draft<'a> {
 
 /// A fault whose number of texts before it is not known yet.
 #[derive(Debug, Clone, Copy)]
-enum Wish {
+enum UnplacedFault {
     Instead(Instead),
     Within(Mishap),
 }
@@ -222,19 +222,19 @@ impl<'a> Draft<'a> {
             "first" => self.first = Some((step, step.number(1..=u64::MAX)?)),
             "rate" => self.rate = Some((step, step.share()?)),
             _ => {
-                let wish = Self::wish(step)?;
+                let unplaced_fault = Self::unplaced_fault(step)?;
                 if let Some((earlier, _)) = self.fault {
                     return Err(step.wrong(format!("the script already has a fault: `{earlier}`")));
                 }
-                self.fault = Some((step, wish));
+                self.fault = Some((step, unplaced_fault));
             }
         }
         Ok(())
     }
 
-    fn wish(step: Step<'_>) -> Result<Wish, ScriptError> {
-        let instead = |instead| step.bare(Wish::Instead(instead));
-        let within = |mishap| step.bare(Wish::Within(mishap));
+    fn unplaced_fault(step: Step<'_>) -> Result<UnplacedFault, ScriptError> {
+        let instead = |instead| step.bare(UnplacedFault::Instead(instead));
+        let within = |mishap| step.bare(UnplacedFault::Within(mishap));
         match step.name {
             "daily" => instead(Instead::Daily),
             "badkey" => instead(Instead::BadKey),
@@ -245,17 +245,19 @@ impl<'a> Draft<'a> {
             "empty" => instead(Instead::Empty),
             "stall" => within(Mishap::Stall),
             "endless" => within(Mishap::Endless),
-            "cut" => Ok(Wish::Within(Mishap::Cut(step.number(0..=u64::MAX)?))),
+            "cut" => Ok(UnplacedFault::Within(Mishap::Cut(step.number(0..=u64::MAX)?))),
             "half" => within(Mishap::Half),
             "torn" => within(Mishap::Torn),
             "garbage" => within(Mishap::Garbage),
             "unfinished" => within(Mishap::Unfinished),
-            "error" => Ok(Wish::Within(Mishap::Error(step.error_form()?))),
-            "late-error" => Ok(Wish::Within(Mishap::LateError(step.error_form()?))),
+            "error" => Ok(UnplacedFault::Within(Mishap::Error(step.error_form()?))),
+            "late-error" => Ok(UnplacedFault::Within(Mishap::LateError(step.error_form()?))),
             "filtered" => within(Mishap::Filtered),
             "length" => within(Mishap::Length),
             "" => Err(step.wrong("it is empty")),
-            name if name.bytes().all(|byte| byte.is_ascii_digit()) => step.status().map(Wish::Instead),
+            name if name.bytes().all(|byte| byte.is_ascii_digit()) => {
+                step.status().map(UnplacedFault::Instead)
+            }
             _ => Err(step.wrong("there is no such step")),
         }
     }
@@ -267,27 +269,27 @@ impl<'a> Draft<'a> {
         {
             return Err(step.wrong(format!("all texts together may have {MOST_TEXT} bytes; use `endless`")));
         }
-        let Some((step, wish)) = fault else {
+        let Some((step, unplaced_fault)) = fault else {
             let idle =
                 after.map(|(step, _)| step).or(first.map(|(step, _)| step)).or(rate.map(|(step, _)| step));
-            return idle.map_or(Ok(Script { shape, trouble: None }), |step| Err(step.wrong(NO_FAULT)));
+            return idle.map_or(Ok(Script { shape, fault_rule: None }), |step| Err(step.wrong(NO_FAULT)));
         };
-        let fault = match (wish, after) {
-            (Wish::Within(Mishap::Garbage), None | Some((_, 0))) => Fault::Instead(Instead::Page),
-            (Wish::Instead(_) | Wish::Within(Mishap::Endless), Some((after, _))) => {
+        let fault = match (unplaced_fault, after) {
+            (UnplacedFault::Within(Mishap::Garbage), None | Some((_, 0))) => Fault::Instead(Instead::Page),
+            (UnplacedFault::Instead(_) | UnplacedFault::Within(Mishap::Endless), Some((after, _))) => {
                 return Err(after.wrong(format!("`{step}` does not come after texts")));
             }
-            (Wish::Instead(instead), None) => Fault::Instead(instead),
-            (Wish::Within(_), Some((after, texts))) if texts > shape.chunks => {
+            (UnplacedFault::Instead(instead), None) => Fault::Instead(instead),
+            (UnplacedFault::Within(_), Some((after, texts))) if texts > shape.chunks => {
                 return Err(after.wrong(format!("there are only {} texts", shape.chunks)));
             }
-            (Wish::Within(mishap), after) => {
+            (UnplacedFault::Within(mishap), after) => {
                 let usual = if mishap.is_at_the_end() { shape.chunks } else { 0 };
                 Fault::Within { after: after.map_or(usual, |(_, texts)| texts), mishap }
             }
         };
-        let trouble =
-            Trouble { fault, first: first.map(|(_, calls)| calls), rate: rate.map(|(_, share)| share) };
-        Ok(Script { shape, trouble: Some(trouble) })
+        let fault_rule =
+            FaultRule { fault, first: first.map(|(_, calls)| calls), rate: rate.map(|(_, share)| share) };
+        Ok(Script { shape, fault_rule: Some(fault_rule) })
     }
 }

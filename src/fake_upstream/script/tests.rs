@@ -9,7 +9,7 @@ fn script(text: &str) -> Script {
 }
 
 fn fault(text: &str) -> Fault {
-    script(text).trouble.unwrap().fault
+    script(text).fault_rule.unwrap().fault
 }
 
 fn within(after: u64, mishap: Mishap) -> Fault {
@@ -20,10 +20,10 @@ fn within(after: u64, mishap: Mishap) -> Fault {
 fn the_script_follows_the_first_plus_of_a_model_name() {
     assert_eq!(Script::of_model("gemini-x"), Ok(("gemini-x", None)));
     let (name, script) = Script::of_model("gemini-x+429=7+first=2").unwrap();
-    let trouble = script.unwrap().trouble.unwrap();
+    let fault_rule = script.unwrap().fault_rule.unwrap();
     assert_eq!(name, "gemini-x");
-    assert_eq!(trouble.fault, Fault::Instead(Instead::Status(429, Some(Duration::from_secs(7)))));
-    assert_eq!((trouble.first, trouble.rate), (Some(2), None));
+    assert_eq!(fault_rule.fault, Fault::Instead(Instead::Status(429, Some(Duration::from_secs(7)))));
+    assert_eq!((fault_rule.first, fault_rule.rate), (Some(2), None));
     assert!(Script::of_model("gemini-x+").is_err());
 }
 
@@ -49,7 +49,7 @@ fn steps_set_the_shape_of_the_answer() {
 }
 
 #[test]
-fn every_fault_has_its_step() {
+fn each_fault_has_a_step() {
     use Instead::{BadKey, Blocked, Daily, Empty, Page, Silent, Slam, Status};
     for (text, instead) in [
         ("429", Status(429, None)),
@@ -138,7 +138,7 @@ fn an_invalid_script_is_refused_with_its_step() {
 fn a_rate_is_given_once_and_needs_a_fault() {
     let script = |text: &str| text.parse::<Script>().unwrap();
     let rated = script("429").with_rate("0.25").unwrap();
-    assert_eq!(rated.trouble.unwrap().rate, Some(0.25));
+    assert_eq!(rated.fault_rule.unwrap().rate, Some(0.25));
     assert!(script("429+rate=0.5").with_rate("0.25").is_err());
     assert!(script("chunks=3").with_rate("0.25").is_err());
     assert!(script("429").with_rate("2").is_err());
@@ -216,7 +216,7 @@ proptest! {
         (ordered, shuffled) in steps().prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle()))
     ) {
         let ordered: Script = ordered.join("+").parse().unwrap();
-        prop_assert!(ordered.trouble.is_some());
+        prop_assert!(ordered.fault_rule.is_some());
         prop_assert_eq!(shuffled.join("+").parse::<Script>().unwrap(), ordered);
     }
 }

@@ -4,7 +4,7 @@ use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
 
-use crate::fake_upstream::course::Refusal;
+use crate::fake_upstream::call_flow::Refusal;
 use crate::fake_upstream::intake::MOST_BODY_BYTES;
 
 /// Longest value of a field other than the file, in bytes.
@@ -35,7 +35,7 @@ pub(super) struct Form {
 
 /// Why there is no form.
 #[derive(Debug)]
-pub(super) enum Unfit {
+pub(super) enum FormError {
     /// The request was cut off: no client waits for an answer.
     BrokenOff,
     /// The request is refused before its fields are checked.
@@ -44,7 +44,7 @@ pub(super) enum Unfit {
     Wrong(String),
 }
 
-impl From<MultipartError> for Unfit {
+impl From<MultipartError> for FormError {
     fn from(err: MultipartError) -> Self {
         match err {
             MultipartError::Payload(_) => Self::BrokenOff,
@@ -64,7 +64,7 @@ struct Draft {
 }
 
 /// Reads a request to its end.
-pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Form, Unfit> {
+pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Form, FormError> {
     let mut parts = Multipart::new(request.headers(), payload);
     let mut draft = Draft::default();
     let mut left = MOST_BODY_BYTES as u64;
@@ -75,7 +75,7 @@ pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result
         if name == "file" {
             let bytes = count(&mut part, left).await?;
             left -= bytes;
-            wrong = wrong.or(unheard(&part));
+            wrong = wrong.or(unknown_format(&part));
             draft.audio_bytes = Some(bytes);
         } else {
             let value = value(&mut part, &name).await?;
@@ -84,29 +84,30 @@ pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result
             wrong = wrong.or(draft.take(&name, value).err());
         }
     }
-    wrong.map_or_else(|| draft.finish(), Err).map_err(Unfit::Wrong)
+    wrong.map_or_else(|| draft.finish(), Err).map_err(FormError::Wrong)
 }
 
-async fn count(part: &mut Field, most: u64) -> Result<u64, Unfit> {
+async fn count(part: &mut Field, most: u64) -> Result<u64, FormError> {
     let mut bytes = 0;
     while let Some(piece) = part.next().await {
         bytes += piece?.len() as u64;
         if bytes > most {
-            return Err(Unfit::Refused(Refusal::TooLarge));
+            return Err(FormError::Refused(Refusal::TooLarge));
         }
     }
     Ok(bytes)
 }
 
-async fn value(part: &mut Field, name: &str) -> Result<String, Unfit> {
+async fn value(part: &mut Field, name: &str) -> Result<String, FormError> {
     let bytes = part.bytes(MOST_FIELD_BYTES).await;
-    let bytes = bytes.map_err(|_| Unfit::Wrong(format!("The field '{name}' is too long.")))?;
+    let bytes = bytes.map_err(|_| FormError::Wrong(format!("The field '{name}' is too long.")))?;
     let bytes = bytes?;
-    String::from_utf8(bytes.to_vec()).map_err(|_| Unfit::Wrong(format!("The field '{name}' is not UTF-8.")))
+    String::from_utf8(bytes.to_vec())
+        .map_err(|_| FormError::Wrong(format!("The field '{name}' is not UTF-8.")))
 }
 
 /// Returns the problem with the file's name, whose extension is the format.
-fn unheard(part: &Field) -> Option<String> {
+fn unknown_format(part: &Field) -> Option<String> {
     let name =
         part.content_disposition().and_then(|disposition| disposition.get_filename()).unwrap_or_default();
     let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::form::Form;
 use super::whole::{segment, token_usage};
 use crate::fake_upstream::acts::{DialectWriter, Finish};
+use crate::fake_upstream::call_flow::AnswerContext;
 use crate::fake_upstream::clock::now;
-use crate::fake_upstream::course::Occasion;
 use crate::fake_upstream::openai::{done_comes_after, error_frame};
 use crate::fake_upstream::script::{ErrorForm, Style};
 use crate::fake_upstream::tokens::{AUDIO_SECONDS, AUDIO_TOKENS, Tokens};
@@ -21,20 +21,20 @@ struct Streaming {
     texts: u64,
     tokens: Tokens,
     /// The text so far, which most styles repeat at the end.
-    said: String,
+    text_so_far: String,
 }
 
 /// Returns the writer of a stream in this style.
-pub(super) fn writer(style: Style, form: &Form, occasion: &Occasion<'_>) -> Box<dyn DialectWriter> {
+pub(super) fn writer(style: Style, form: &Form, context: &AnswerContext<'_>) -> Box<dyn DialectWriter> {
     Box::new(Streaming {
         style,
         include_usage: form.include_usage,
-        id: format!("trsc-fake-{}", occasion.number),
-        model: occasion.model.to_owned(),
+        id: format!("trsc-fake-{}", context.number),
+        model: context.model.to_owned(),
         created: now(),
-        texts: occasion.shape.chunks,
+        texts: context.shape.chunks,
         tokens: Tokens::default(),
-        said: String::new(),
+        text_so_far: String::new(),
     })
 }
 
@@ -92,7 +92,7 @@ impl DialectWriter for Streaming {
         self.tokens.say();
         // An endless answer has no end that could repeat its text.
         if number <= self.texts {
-            self.said += text;
+            self.text_so_far += text;
         }
         let value = match self.style {
             Style::OpenAi | Style::Speaches => json!({"type": "transcript.text.delta", "delta": text}),
@@ -109,12 +109,12 @@ impl DialectWriter for Streaming {
     }
 
     fn finish(&mut self, reason: Finish) -> String {
-        let said = std::mem::take(&mut self.said);
+        let text_so_far = std::mem::take(&mut self.text_so_far);
         let value = match self.style {
             Style::OpenAi | Style::Diarize | Style::Speaches => {
-                json!({"type": "transcript.text.done", "text": said, "usage": token_usage(self.tokens)})
+                json!({"type": "transcript.text.done", "text": text_so_far, "usage": token_usage(self.tokens)})
             }
-            Style::Mistral => json!({"type": "transcription.done", "model": self.model, "text": said,
+            Style::Mistral => json!({"type": "transcription.done", "model": self.model, "text": text_so_far,
                 "language": "en", "segments": [], "usage": {"prompt_audio_seconds": AUDIO_SECONDS,
                     "prompt_tokens": 0, "completion_tokens": self.tokens.texts,
                     "total_tokens": AUDIO_TOKENS + self.tokens.texts}}),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::form::{Form, Format};
 use crate::fake_upstream::acts::{DialectWriter, Finish, inside_a_string};
-use crate::fake_upstream::course::Occasion;
+use crate::fake_upstream::call_flow::AnswerContext;
 use crate::fake_upstream::openai::error_member;
 use crate::fake_upstream::script::ErrorForm;
 use crate::fake_upstream::text;
@@ -41,13 +41,13 @@ struct Whole {
 }
 
 /// Returns the writer of an answer in one piece.
-pub(super) fn writer(form: &Form, occasion: &Occasion<'_>) -> Box<dyn DialectWriter> {
+pub(super) fn writer(form: &Form, context: &AnswerContext<'_>) -> Box<dyn DialectWriter> {
     Box::new(Whole {
         format: form.format,
-        by_time: occasion.shape.plain || form.format == Format::Verbose,
+        by_time: context.shape.plain || form.format == Format::Verbose,
         tokens: Tokens::default(),
-        texts: occasion.shape.chunks,
-        size: occasion.shape.size,
+        texts: context.shape.chunks,
+        size: context.shape.size,
         said: 0,
     })
 }

@@ -8,20 +8,20 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 
-use super::told;
+use super::resolved;
 use crate::store::promises::{Appended, ChunkJournal, ChunkJournals, Promise};
 use crate::store::records::Journalled;
 use crate::task::{Chunks, Entry, KeptEntries, TaskId};
 
-/// A batch that a journal was given: the number of entries, and where a test sends whether the journal has them.
+/// A batch that was given to a journal: the number of entries, and the sender by which a test accepts or refuses them.
 pub(crate) type Batch = (usize, oneshot::Sender<bool>);
 
 /// The journals of all tasks; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryJournals {
     journals: Arc<Mutex<Journals>>,
-    /// Where each batch is sent, so that a test decides about it.
-    asked: Option<mpsc::Sender<Batch>>,
+    /// The sender of each batch to the test, which accepts or refuses it.
+    batches: Option<mpsc::Sender<Batch>>,
 }
 
 #[derive(Debug, Default)]
@@ -35,8 +35,8 @@ struct Journals {
 
 impl MemoryJournals {
     /// Makes journals that acknowledge or refuse each batch as a test decides.
-    pub(crate) fn asking(asked: mpsc::Sender<Batch>) -> Self {
-        Self { asked: Some(asked), ..Self::default() }
+    pub(crate) fn with_decisions(batches: mpsc::Sender<Batch>) -> Self {
+        Self { batches: Some(batches), ..Self::default() }
     }
 
     fn journals(&self) -> MutexGuard<'_, Journals> {
@@ -82,22 +82,22 @@ impl ChunkJournals for MemoryJournals {
 
     fn begun(&self, ids: Vec<TaskId>) -> Promise<'_, HashSet<TaskId>> {
         let journals = self.journals();
-        told(ids.into_iter().filter(|id| journals.entries.contains_key(id)).collect())
+        resolved(ids.into_iter().filter(|id| journals.entries.contains_key(id)).collect())
     }
 
     fn read(&self, id: TaskId) -> Promise<'_, Journalled> {
-        told(self.read(&id))
+        resolved(self.read(&id))
     }
 
     fn read_whole(&self, id: TaskId, chunks: Chunks) -> Promise<'_, Option<KeptEntries>> {
         let Journalled { entries, .. } = self.read(&id);
         let is_whole = Chunks::of(entries.iter()) == chunks;
-        told(is_whole.then(|| KeptEntries::in_memory(entries.iter())))
+        resolved(is_whole.then(|| KeptEntries::in_memory(entries.iter())))
     }
 
     fn remove(&self, ids: Vec<TaskId>) -> Promise<'_, ()> {
         self.journals().entries.retain(|id, _| !ids.contains(id));
-        told(())
+        resolved(())
     }
 }
 
@@ -115,9 +115,9 @@ impl ChunkJournal for Writer {
         let entries: Vec<_> = entries.cloned().collect();
         let (journals, id) = (self.journals.clone(), self.id.clone());
         let (written, has_refused) = (Arc::clone(&self.written), Arc::clone(&self.has_refused));
-        let said = journals.asked.as_ref().map(|asked| {
+        let said = journals.batches.as_ref().map(|batches| {
             let (says, said) = oneshot::channel();
-            asked.try_send((entries.len(), says)).unwrap();
+            batches.try_send((entries.len(), says)).unwrap();
             said
         });
         let appended = async move {

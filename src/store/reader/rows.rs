@@ -70,8 +70,8 @@ fn state(
 }
 
 /// Returns the columns that [`weighed`] reads: the columns of a snapshot, with the result only if it has at most
-/// `:most_bytes`, and after them the number of its bytes, which SQLite knows without reading the result. Segments are a
-/// part of the result if they are requested.
+/// `:most_bytes`, and after them the number of its bytes, which SQLite returns without reading the result. Segments are
+/// a part of the result if they are requested.
 pub(super) fn weighed_columns(with_segments: bool) -> String {
     let (mut bytes, mut segments) = ("coalesce(octet_length(completion), 0)".to_owned(), "NULL");
     if with_segments {

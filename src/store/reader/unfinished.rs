@@ -30,7 +30,10 @@ pub(in crate::store) fn unfinished(
             match unfinished_task(row) {
                 Ok(task) => tasks.push(task),
                 Err(err) => {
-                    tracing::error!(%err, "an unfinished task cannot be read; its row stays in the database")
+                    tracing::error!(
+                        %err,
+                        "an unfinished task cannot be read and does not run; its row stays in the database"
+                    )
                 }
             }
         }

@@ -143,7 +143,12 @@ impl Spool {
         if let Err(err) = std::fs::remove_file(&path)
             && err.kind() != io::ErrorKind::NotFound
         {
-            tracing::error!(%err, path = %path.display(), "audio cannot be removed");
+            tracing::error!(
+                %err,
+                path = %path.display(),
+                "the audio of an ended task cannot be removed; remove the file by hand, or restart the \
+                 server"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The room that audio takes, of the spool's bound and of the disk.
+//! Accounts for the room that audio takes, within the spool's limit and on the disk.
 
 use std::sync::atomic::Ordering;
 
@@ -30,11 +30,11 @@ impl Room {
         // This comes before the check of the disk: bytes of other audio are counted here until the disk shows them.
         let claimed = unwritten.fetch_add(on_disk, Ordering::AcqRel) + on_disk;
         (self.bytes, self.unwritten) = (self.bytes + bytes, self.unwritten + on_disk);
-        let judged = match self.spool.disk_left() {
+        let result = match self.spool.disk_left() {
             Ok(left) if left < claimed => Err(self.spool.disk_is_full()),
             other => other.map(drop),
         };
-        judged.inspect_err(|_| self.give_back(bytes, on_disk))
+        result.inspect_err(|_| self.give_back(bytes, on_disk))
     }
 
     /// Takes room for more bytes of a file, and writes them.

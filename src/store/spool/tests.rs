@@ -107,15 +107,15 @@ fn audio_that_is_being_written_counts_before_the_disk_shows_it() {
 async fn only_large_audio_waits_for_a_permit() {
     let data_dir = tempfile::tempdir().unwrap();
     let spool = spool(data_dir.path(), 100);
-    let all = spool.0.turns.available_permits();
+    let all = spool.0.permits.available_permits();
     let mut taken = Vec::new();
     for _ in 0..all {
-        taken.push(spool.turn(LARGE_BYTES + 1).await);
+        taken.push(spool.permit(LARGE_BYTES + 1).await);
     }
-    assert!(spool.turn(LARGE_BYTES).now_or_never().is_some());
-    assert!(spool.turn(LARGE_BYTES + 1).now_or_never().is_none());
+    assert!(spool.permit(LARGE_BYTES).now_or_never().is_some());
+    assert!(spool.permit(LARGE_BYTES + 1).now_or_never().is_none());
     taken.pop();
-    assert!(spool.turn(LARGE_BYTES + 1).now_or_never().is_some());
+    assert!(spool.permit(LARGE_BYTES + 1).now_or_never().is_some());
 }
 
 #[test]

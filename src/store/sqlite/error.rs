@@ -37,7 +37,7 @@ pub(in crate::store) fn is_of_disk(err: &(dyn Error + 'static)) -> bool {
     matches!(code, Some(Cause::SystemIoFailure | Cause::CannotOpen))
 }
 
-/// Adds the place and the way out to an error of the database of this directory.
+/// Adds the path and what to do to an error of the database of this directory.
 pub(in crate::store) fn error_in(data_dir: &Path) -> impl Fn(StoreError) -> StoreError {
     move |err| match err {
         StoreError::Corrupt(what) => corrupt(data_dir, &what),
@@ -46,14 +46,14 @@ pub(in crate::store) fn error_in(data_dir: &Path) -> impl Fn(StoreError) -> Stor
             data_dir.display()
         )),
         StoreError::Backend(err) => StoreError::Unavailable(format!(
-            "{}: {err}; see that the disk works and that this user may write to it, then try again",
+            "{}: {err}; check that the disk works and that this user may write to it, then try again",
             database(data_dir).display()
         )),
         err => err,
     }
 }
 
-/// Makes the error for damage in the database of this directory, with the way out.
+/// Makes the error for damage in the database of this directory, with what to do.
 pub(in crate::store) fn corrupt(data_dir: &Path, what: &str) -> StoreError {
     let path = database(data_dir);
     let path = path.display();

@@ -1,11 +1,11 @@
 //! Promises about audio.
 
-use super::Ground;
+use super::TestBackend;
 use super::kit::{DAY, LARGE, failed, owner, record, task};
 use crate::audio::{AudioFacts, Container, KeptAudio, Sound};
 use crate::store::{Acceptance, NewRecord, StoreError};
 
-pub(super) async fn audio_is_kept_until_its_task_ends<G: Ground>() {
+pub(super) async fn audio_is_kept_until_its_task_ends<G: TestBackend>() {
     let ground = G::new();
     let task = task();
     let all: [&[u8]; 2] = [b"RIFFdata", LARGE];
@@ -29,7 +29,7 @@ pub(super) async fn audio_is_kept_until_its_task_ends<G: Ground>() {
     }
 }
 
-pub(super) async fn audio_of_a_refused_task_is_not_kept<G: Ground>() {
+pub(super) async fn audio_of_a_refused_task_is_not_kept<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
@@ -44,7 +44,7 @@ pub(super) async fn audio_of_a_refused_task_is_not_kept<G: Ground>() {
     }
 }
 
-pub(super) async fn a_download_is_recorded_for_its_audio<G: Ground>() {
+pub(super) async fn a_download_is_recorded_for_its_audio<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
@@ -56,7 +56,7 @@ pub(super) async fn a_download_is_recorded_for_its_audio<G: Ground>() {
     assert_eq!(request.audio, [facts(1), facts(3)]);
 }
 
-pub(super) async fn a_download_is_read_as_it_was_received<G: Ground>() {
+pub(super) async fn a_download_is_read_as_it_was_received<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let mut download = store.download().await.unwrap();
@@ -67,7 +67,7 @@ pub(super) async fn a_download_is_read_as_it_was_received<G: Ground>() {
     assert!(matches!(download.append(&[0; (1 << 20) + 1]), Err(StoreError::Full(_))));
 }
 
-pub(super) async fn damaged_audio_is_an_error_and_its_task_can_end<G: Ground>() {
+pub(super) async fn damaged_audio_is_an_error_and_its_task_can_end<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let (damaged, whole) = (task(), task());

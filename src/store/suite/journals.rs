@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Ground;
+use super::TestBackend;
 use super::kit::{DAY, failed, owner, pass_a_millisecond, record, task};
 use crate::secret::KeyHash;
 use crate::store::{Appended, ChunkJournal, Ending, Journalled, Retained, Store};
@@ -34,12 +34,12 @@ async fn ends(store: &Store, task: &Task, chunks: Option<Chunks>) {
     store.end(task.id.clone(), Ending { chunks, ..failed(task) }).await.unwrap();
 }
 
-pub(super) async fn chunks_are_read_as_they_were_written_to_the_journal<G: Ground>() {
+pub(super) async fn chunks_are_read_as_they_were_written_to_the_journal<G: TestBackend>() {
     let ground = G::new();
     let task = task();
     {
         let store = ground.open(DAY);
-        store.takes(record(&task)).await;
+        store.accept_task(record(&task)).await;
         let mut journal = store.journal(&task.id);
         assert!(read(&store, &task).await.is_empty());
         journal.make_ready();
@@ -54,11 +54,11 @@ pub(super) async fn chunks_are_read_as_they_were_written_to_the_journal<G: Groun
     assert!(store.replay(task.id.clone(), owner()).await.unwrap().is_some());
 }
 
-pub(super) async fn a_journal_that_has_refused_entries_takes_no_more<G: Ground>() {
+pub(super) async fn a_journal_that_has_refused_entries_takes_no_more<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
-    store.takes(record(&task)).await;
+    store.accept_task(record(&task)).await;
     let mut journal = store.journal(&task.id);
     ground.block_journal(&task.id, true);
     assert!(!is_kept(&mut journal, &chunks()[..1]).await);
@@ -68,11 +68,11 @@ pub(super) async fn a_journal_that_has_refused_entries_takes_no_more<G: Ground>(
     assert!(read(&store, &task).await.is_empty());
 }
 
-pub(super) async fn a_damaged_journal_is_read_up_to_the_damage<G: Ground>() {
+pub(super) async fn a_damaged_journal_is_read_up_to_the_damage<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
-    store.takes(record(&task)).await;
+    store.accept_task(record(&task)).await;
     let mut journal = store.journal(&task.id);
     for entry in &chunks() {
         append(&mut journal, std::slice::from_ref(entry)).await;
@@ -84,11 +84,11 @@ pub(super) async fn a_damaged_journal_is_read_up_to_the_damage<G: Ground>() {
     assert!(store.replay(task.id.clone(), owner()).await.unwrap().is_none());
 }
 
-pub(super) async fn a_journal_takes_nothing_from_a_second_writer<G: Ground>() {
+pub(super) async fn a_journal_takes_nothing_from_a_second_writer<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
-    store.takes(record(&task)).await;
+    store.accept_task(record(&task)).await;
     let mut first = store.journal(&task.id);
     append(&mut first, &chunks()[..2]).await;
     let mut second = store.journal(&task.id);
@@ -99,13 +99,13 @@ pub(super) async fn a_journal_takes_nothing_from_a_second_writer<G: Ground>() {
     assert_eq!(read(&store, &task).await, chunks());
 }
 
-pub(super) async fn a_task_with_a_chunk_counts_as_published<G: Ground>() {
+pub(super) async fn a_task_with_a_chunk_counts_as_published<G: TestBackend>() {
     let ground = G::new();
     let (seen, ready, waiting) = (task(), task(), task());
     {
         let store = ground.open(DAY);
         for task in [&seen, &ready, &waiting] {
-            store.takes(record(task)).await;
+            store.accept_task(record(task)).await;
         }
         append(&mut store.journal(&seen.id), &chunks()).await;
         store.journal(&ready.id).make_ready();
@@ -116,7 +116,7 @@ pub(super) async fn a_task_with_a_chunk_counts_as_published<G: Ground>() {
     assert!(published.is_empty(), "{published:?}");
 }
 
-pub(super) async fn a_stream_is_replayed_if_its_chunks_match_the_record<G: Ground>() {
+pub(super) async fn a_stream_is_replayed_if_its_chunks_match_the_record<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let (whole, torn, silent, unstreamed) = (task(), task(), task(), task());
@@ -127,7 +127,7 @@ pub(super) async fn a_stream_is_replayed_if_its_chunks_match_the_record<G: Groun
         (&silent, &[], Some(Chunks::default())),
         (&unstreamed, &[], None),
     ] {
-        store.takes(record(task)).await;
+        store.accept_task(record(task)).await;
         if !journalled.is_empty() {
             append(&mut store.journal(&task.id), journalled).await;
         }
@@ -148,13 +148,13 @@ pub(super) async fn a_stream_is_replayed_if_its_chunks_match_the_record<G: Groun
     assert!(store.replay(whole.id.clone(), KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
-pub(super) async fn chunks_are_deleted_when_their_retention_ends<G: Ground>() {
+pub(super) async fn chunks_are_deleted_when_their_retention_ends<G: TestBackend>() {
     let ground = G::new();
     let (ended, waiting) = (task(), task());
     {
         let store = ground.open(Duration::ZERO);
         for task in [&ended, &waiting] {
-            store.takes(record(task)).await;
+            store.accept_task(record(task)).await;
             append(&mut store.journal(&task.id), &chunks()).await;
         }
         ends(&store, &ended, Some(Chunks::of(chunks().iter()))).await;

@@ -1,6 +1,6 @@
 //! Promises about API keys.
 
-use super::Ground;
+use super::TestBackend;
 use super::kit::{DAY, failed, pass_a_millisecond, record, task};
 use crate::keys::{KeyLimits, KeyRecord};
 use crate::secret::KeyHash;
@@ -9,7 +9,7 @@ fn key(name: &str, limits: KeyLimits) -> KeyRecord {
     KeyRecord { name: name.into(), hash: KeyHash::of(name), models: vec!["gemini-*".into()], limits }
 }
 
-pub(super) async fn changes_of_keys_by_any_process_are_read<G: Ground>() {
+pub(super) async fn changes_of_keys_by_any_process_are_read<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let (server, other) = (store.keys(), ground.keys());
@@ -44,7 +44,7 @@ pub(super) async fn changes_of_keys_by_any_process_are_read<G: Ground>() {
     assert_eq!(ground.open(DAY).keys().list().await.unwrap(), left);
 }
 
-pub(super) async fn a_change_that_affects_no_key_keeps_the_version<G: Ground>() {
+pub(super) async fn a_change_that_affects_no_key_keeps_the_version<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let first = key("a", KeyLimits::default());
@@ -56,7 +56,7 @@ pub(super) async fn a_change_that_affects_no_key_keeps_the_version<G: Ground>() 
         assert!(!keys.revoke("b".to_owned()).await.unwrap(), "no key has this name");
     }
     let task = task();
-    store.takes(record(&task)).await;
+    store.accept_task(record(&task)).await;
     store.end(task.id.clone(), failed(&task)).await.unwrap();
     assert_eq!(store.keys().list().await.unwrap(), (version, vec![first]));
 }

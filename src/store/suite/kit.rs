@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Accepts a task with a little audio.
-    pub(in crate::store) async fn takes(&self, record: NewRecord) {
+    pub(in crate::store) async fn accept_task(&self, record: NewRecord) {
         assert_eq!(self.accept_with(record, &[b"RIFFdata"]).await.unwrap(), Acceptance::Durable);
     }
 }

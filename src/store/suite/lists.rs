@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::Ground;
+use super::TestBackend;
 use super::kit::{DAY, completed, failed, light, owner, record, task};
 use crate::secret::KeyHash;
 use crate::store::{MOST_LISTED_BYTES, Weighed};
 use crate::task::{Completed, Completion, ListQuery, Outcome, Snapshot, State, Status, TaskId, Timeline};
 
-pub(super) async fn a_list_has_pages_from_the_newest_task_to_the_oldest<G: Ground>() {
+pub(super) async fn a_list_has_pages_from_the_newest_task_to_the_oldest<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let tasks: Vec<_> = (0..5).map(|_| task()).collect();
     for task in &tasks {
-        store.takes(record(task)).await;
+        store.accept_task(record(task)).await;
     }
     store.end(tasks[1].id.clone(), failed(&tasks[1])).await.unwrap();
     store.end(tasks[2].id.clone(), completed(&tasks[2], "{}")).await.unwrap();
@@ -50,12 +50,12 @@ pub(super) async fn a_list_has_pages_from_the_newest_task_to_the_oldest<G: Groun
     );
 }
 
-pub(super) async fn a_result_is_not_read_if_it_is_too_large<G: Ground>() {
+pub(super) async fn a_result_is_not_read_if_it_is_too_large<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let heavy = |bytes: usize| move |read: Option<Weighed<_>>| matches!(read, Some(Weighed::Heavy(found)) if found == bytes);
     let task = task();
-    store.takes(record(&task)).await;
+    store.accept_task(record(&task)).await;
     store.end(task.id.clone(), completed(&task, r#"{"b" : 1}"#)).await.unwrap();
     assert!(heavy(9)(store.find(task.id.clone(), owner(), 8, false).await.unwrap()));
     assert!(light(store.find(task.id.clone(), owner(), 9, false).await.unwrap()).is_some());
@@ -69,14 +69,14 @@ fn segments(found: &Snapshot) -> Option<&str> {
     completion.segments().map(|segments| segments.get())
 }
 
-pub(super) async fn a_page_ends_before_a_task_that_makes_it_too_large<G: Ground>() {
+pub(super) async fn a_page_ends_before_a_task_that_makes_it_too_large<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let bytes = MOST_LISTED_BYTES * 3 / 8;
     let result = format!("\"{}\"", "x".repeat(bytes - 2));
     for _ in 0..3 {
         let task = task();
-        store.takes(record(&task)).await;
+        store.accept_task(record(&task)).await;
         store.end(task.id.clone(), completed(&task, &result)).await.unwrap();
     }
     let list = async |after, most_bytes| {
@@ -92,11 +92,11 @@ pub(super) async fn a_page_ends_before_a_task_that_makes_it_too_large<G: Ground>
     assert!(matches!(list(None, bytes).await, Some(Weighed::Heavy(MOST_LISTED_BYTES))));
 }
 
-pub(super) async fn segments_are_read_with_the_result_if_they_are_requested<G: Ground>() {
+pub(super) async fn segments_are_read_with_the_result_if_they_are_requested<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
-    store.takes(record(&task)).await;
+    store.accept_task(record(&task)).await;
     let mut ending = completed(&task, r#"{"b" : 1}"#);
     if let Outcome::Completed(completed) = &mut ending.outcome {
         let completion = Completion::stored(r#"{"b" : 1}"#.into(), Some("[{}]".into())).unwrap();

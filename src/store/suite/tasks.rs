@@ -7,17 +7,17 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::task::yield_now;
 
-use super::Ground;
+use super::TestBackend;
 use super::kit::{DAY, LARGE, completed, failed, light, owner, pass_a_millisecond, record, task};
 use crate::secret::KeyHash;
 use crate::store::{Acceptance, NewRecord, Store};
 use crate::task::{Fingerprint, Idempotency, IdempotencyKey, RecoveryFacts, State, Task, Timeline};
 
-pub(super) async fn a_task_is_found_only_by_its_owner<G: Ground>() {
+pub(super) async fn a_task_is_found_only_by_its_owner<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
-    store.takes(record(&task)).await;
+    store.accept_task(record(&task)).await;
     let found = store.found(&task).await.unwrap();
     assert_eq!((found.model.as_str(), found.created), ("m", task.created.seconds()));
     assert!(found.stream && matches!(found.state, State::Pending));
@@ -29,12 +29,12 @@ pub(super) async fn a_task_is_found_only_by_its_owner<G: Ground>() {
     assert!(store.request(task.id.clone(), KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
-pub(super) async fn the_first_end_of_a_task_stays_and_the_next_caller_gets_it<G: Ground>() {
+pub(super) async fn the_first_end_of_a_task_stays_and_the_next_caller_gets_it<G: TestBackend>() {
     let ground = G::new();
     let task = task();
     let first = {
         let store = ground.open(DAY);
-        store.takes(record(&task)).await;
+        store.accept_task(record(&task)).await;
         let completed = completed(&task, r#"{"b" : 1}"#);
         assert!(store.end(task.id.clone(), completed.clone()).await.unwrap().is_none());
         let before = store.end(task.id.clone(), failed(&task)).await.unwrap().unwrap();
@@ -47,31 +47,31 @@ pub(super) async fn the_first_end_of_a_task_stays_and_the_next_caller_gets_it<G:
     assert_eq!(completion.chat().get(), r#"{"b" : 1}"#);
 }
 
-pub(super) async fn of_two_ends_at_once_one_stays_and_both_callers_know_it<G: Ground>() {
+pub(super) async fn two_ends_at_once_give_both_callers_the_same_end<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
-    store.takes(record(&task)).await;
+    store.accept_task(record(&task)).await;
     let ends = [completed(&task, "{}"), failed(&task)].map(|ending| store.end(task.id.clone(), ending));
-    let told: Vec<_> = join_all(ends).await.into_iter().filter_map(Result::unwrap).collect();
-    let [told] = &told[..] else { panic!("{told:?}") };
+    let ended: Vec<_> = join_all(ends).await.into_iter().filter_map(Result::unwrap).collect();
+    let [ended] = &ended[..] else { panic!("{ended:?}") };
     let found = store.found(&task).await.unwrap();
-    assert_eq!(told.state.status(), found.state.status());
+    assert_eq!(ended.state.status(), found.state.status());
     assert_eq!(store.levels().spool.0, 0);
 }
 
-pub(super) async fn a_task_that_has_not_ended_is_found_after_a_start<G: Ground>() {
+pub(super) async fn a_task_that_has_not_ended_is_found_after_a_start<G: TestBackend>() {
     let ground = G::new();
     let (waiting, running, seen, ended) = (task(), task(), task(), task());
     {
         let store = ground.open(DAY);
-        store.takes(record(&waiting)).await;
-        store.takes(NewRecord { runs: true, ..record(&running) }).await;
+        store.accept_task(record(&waiting)).await;
+        store.accept_task(NewRecord { runs: true, ..record(&running) }).await;
         store.progress(running.id.clone(), 30).await.unwrap();
         store.run(running.id.clone(), Timeline::begun(running.created)).await.unwrap();
-        store.takes(NewRecord { irreplaceable_caller: true, ..record(&seen) }).await;
+        store.accept_task(NewRecord { irreplaceable_caller: true, ..record(&seen) }).await;
         store.mark_published(seen.id.clone(), Timeline::begun(seen.created));
-        store.takes(record(&ended)).await;
+        store.accept_task(record(&ended)).await;
         store.end(ended.id.clone(), failed(&ended)).await.unwrap();
     }
     let store = ground.open(DAY);
@@ -93,13 +93,13 @@ pub(super) async fn a_task_that_has_not_ended_is_found_after_a_start<G: Ground>(
     assert!(store.unfinished(last).await.unwrap().is_empty());
 }
 
-pub(super) async fn runs_are_counted_until_a_task_ends<G: Ground>() {
+pub(super) async fn runs_are_counted_until_a_task_ends<G: TestBackend>() {
     let ground = G::new();
     let (first, then) = (task(), task());
     {
         let store = ground.open(DAY);
-        store.takes(record(&first)).await;
-        store.takes(NewRecord { runs: true, ..record(&then) }).await;
+        store.accept_task(record(&first)).await;
+        store.accept_task(NewRecord { runs: true, ..record(&then) }).await;
         assert!(matches!(store.found(&first).await.unwrap().state, State::Pending));
         store.run(first.id.clone(), another_timeline(&first)).await.unwrap();
         for task in [&first, &then] {
@@ -122,13 +122,13 @@ pub(super) async fn runs_are_counted_until_a_task_ends<G: Ground>() {
     assert_eq!(store.unfinished(None).await.unwrap().len(), 1);
 }
 
-pub(super) async fn marks_are_recorded_until_a_task_ends<G: Ground>() {
+pub(super) async fn marks_are_recorded_until_a_task_ends<G: TestBackend>() {
     let ground = G::new();
     let (seen, ended) = (task(), task());
     {
         let store = ground.open(DAY);
         for task in [&seen, &ended] {
-            store.takes(NewRecord { runs: true, ..record(task) }).await;
+            store.accept_task(NewRecord { runs: true, ..record(task) }).await;
             store.progress(task.id.clone(), 30).await.unwrap();
             store.progress(task.id.clone(), 31).await.unwrap();
             store.mark_published(task.id.clone(), another_timeline(task));
@@ -140,7 +140,7 @@ pub(super) async fn marks_are_recorded_until_a_task_ends<G: Ground>() {
         assert_eq!(found.timeline, another_timeline(&seen));
         store.progress(ended.id.clone(), 50).await.unwrap();
         store.mark_published(ended.id.clone(), another_timeline(&ended));
-        store.takes(record(&task())).await;
+        store.accept_task(record(&task())).await;
         let found = store.found(&ended).await.unwrap();
         assert!(matches!(found.state, State::Failed { progress: 42, .. }), "{:?}", found.state);
         assert_eq!(found.timeline, failed(&ended).timeline);
@@ -150,11 +150,11 @@ pub(super) async fn marks_are_recorded_until_a_task_ends<G: Ground>() {
     assert_eq!((seen.progress, seen.facts.published), (31, true));
 }
 
-pub(super) async fn marks_and_writes_take_effect_in_their_order<G: Ground>() {
+pub(super) async fn marks_and_writes_take_effect_in_their_order<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
-    store.takes(NewRecord { runs: true, ..record(&task) }).await;
+    store.accept_task(NewRecord { runs: true, ..record(&task) }).await;
     let timeline = |seconds| Timeline::begun(task.created.before(Duration::from_secs(seconds)));
     for n in 0..40 {
         store.progress(task.id.clone(), n).await.unwrap();
@@ -171,11 +171,11 @@ pub(super) async fn marks_and_writes_take_effect_in_their_order<G: Ground>() {
         }
     }
     store.mark_published(task.id.clone(), timeline(41));
-    store.takes(record(&self::task())).await;
+    store.accept_task(record(&self::task())).await;
     assert_eq!(store.found(&task).await.unwrap().timeline, timeline(41));
 }
 
-pub(super) async fn a_task_is_not_kept_if_its_caller_stops_waiting<G: Ground>() {
+pub(super) async fn a_task_is_not_kept_if_its_caller_stops_waiting<G: TestBackend>() {
     let ground = G::new();
     let (others, mut gone) = ([task(), task(), task()], Vec::new());
     {
@@ -186,7 +186,7 @@ pub(super) async fn a_task_is_not_kept_if_its_caller_stops_waiting<G: Ground>() 
         }
         // A task that was recorded anyway is withdrawn by one of the next commits.
         for other in &others {
-            store.takes(record(other)).await;
+            store.accept_task(record(other)).await;
         }
         let until = Instant::now() + Duration::from_secs(20);
         while store.levels().spool.0 != 24 {
@@ -198,14 +198,14 @@ pub(super) async fn a_task_is_not_kept_if_its_caller_stops_waiting<G: Ground>() 
             let key = keyed(task).idempotency.unwrap().key;
             assert!(store.submitted(owner(), key).await.unwrap().is_none());
         }
-        store.takes(NewRecord { idempotency: keyed(&gone[0]).idempotency, ..record(&gone[1]) }).await;
+        store.accept_task(NewRecord { idempotency: keyed(&gone[0]).idempotency, ..record(&gone[1]) }).await;
     }
     let left = ground.open(DAY).unfinished(None).await.unwrap();
     let left: Vec<_> = left.iter().map(|left| &left.task).collect();
     assert!(left.len() == 4 && others.iter().all(|task| left.contains(&&**task)), "{left:?}");
 }
 
-pub(super) async fn a_committed_task_is_withdrawn_if_its_caller_stops_waiting<G: Ground>() {
+pub(super) async fn a_committed_task_is_withdrawn_if_its_caller_stops_waiting<G: TestBackend>() {
     let ground = G::new();
     let gone = {
         let store = ground.open(DAY);
@@ -217,16 +217,16 @@ pub(super) async fn a_committed_task_is_withdrawn_if_its_caller_stops_waiting<G:
             }
         };
         // Once this task is recorded, the one before it is as well.
-        store.takes(record(&task())).await;
+        store.accept_task(record(&task())).await;
         drop(accept);
         for _ in 0..2 {
-            store.takes(record(&task())).await;
+            store.accept_task(record(&task())).await;
         }
         assert!(store.found(&gone).await.is_none());
         let idempotency = keyed(&gone).idempotency;
         let key = idempotency.as_ref().unwrap().key.clone();
         assert!(store.submitted(owner(), key).await.unwrap().is_none());
-        store.takes(NewRecord { idempotency, ..record(&task()) }).await;
+        store.accept_task(NewRecord { idempotency, ..record(&task()) }).await;
         gone
     };
     let left = ground.open(DAY).unfinished(None).await.unwrap();
@@ -260,7 +260,7 @@ fn another_timeline(task: &Task) -> Timeline {
     Timeline::begun(task.created.before(Duration::from_secs(1)))
 }
 
-pub(super) async fn a_key_starts_one_task_and_is_free_again_after_its_retention<G: Ground>() {
+pub(super) async fn a_key_starts_one_task_and_is_free_again_after_its_retention<G: TestBackend>() {
     let ground = G::new();
     let idempotency = Idempotency {
         key: IdempotencyKey::parse(b"k").unwrap(),
@@ -284,7 +284,7 @@ pub(super) async fn a_key_starts_one_task_and_is_free_again_after_its_retention<
     let store = ground.open(Duration::ZERO);
     pass_a_millisecond();
     assert!(store.submitted(owner(), idempotency.key.clone()).await.unwrap().is_none());
-    store.takes(keyed(&task())).await;
+    store.accept_task(keyed(&task())).await;
     pass_a_millisecond();
     store.forget_expired().await.unwrap();
     drop(store);
@@ -292,7 +292,7 @@ pub(super) async fn a_key_starts_one_task_and_is_free_again_after_its_retention<
     assert!(store.submitted(owner(), idempotency.key.clone()).await.unwrap().is_none(), "it is deleted");
 }
 
-pub(super) async fn a_write_that_changes_nothing_fails_alone<G: Ground>() {
+pub(super) async fn a_write_that_changes_nothing_fails_alone<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let (first, second) = (task(), task());
@@ -307,12 +307,12 @@ pub(super) async fn a_write_that_changes_nothing_fails_alone<G: Ground>() {
     assert!(store.submitted(owner(), key).await.unwrap().is_none());
 }
 
-pub(super) async fn an_ended_task_is_hidden_and_then_deleted<G: Ground>() {
+pub(super) async fn an_ended_task_is_hidden_and_then_deleted<G: TestBackend>() {
     let ground = G::new();
     let store = ground.open(Duration::ZERO);
     let (ended, waiting) = (task(), task());
-    store.takes(record(&ended)).await;
-    store.takes(record(&waiting)).await;
+    store.accept_task(record(&ended)).await;
+    store.accept_task(record(&waiting)).await;
     store.end(ended.id.clone(), failed(&ended)).await.unwrap();
     pass_a_millisecond();
     assert!(store.found(&ended).await.is_none());

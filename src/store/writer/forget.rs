@@ -38,7 +38,7 @@ impl Budget {
 /// Deletes some of the data whose retention has ended. Once all of it is deleted, returns free pages of the database to
 /// the file system.
 ///
-/// A call that fails may be committed in part, and one whose fate is unknown may be committed. The next call deletes
+/// A call that fails may be committed in part, and one whose status is unknown may be committed. The next call deletes
 /// the rest. The journals of streams that no caller has received are removed by the next start.
 pub(super) fn forget(connection: &Connection, kept: Retained) -> Result<Forgotten, StoreError> {
     let mut budget = Budget { rows: MOST_ROWS, bytes: MOST_BYTES };
@@ -63,7 +63,7 @@ pub(super) fn forget(connection: &Connection, kept: Retained) -> Result<Forgotte
     budget.spend(keys, 0);
     forgotten.more = budget.is_spent();
     if !forgotten.more {
-        give_space_back(connection)?;
+        return_space(connection)?;
     }
     Ok(forgotten)
 }
@@ -96,9 +96,9 @@ fn expired(
     Ok(expired)
 }
 
-/// Returns some free pages of the database to the file system. The others stay: until the next call, about as much is
-/// written as was deleted now, and a file that shrinks and grows again moves its pages for nothing.
-fn give_space_back(connection: &Connection) -> rusqlite::Result<()> {
+/// Returns some free pages of the database to the file system. The others stay, because about as much as was deleted
+/// now is written until the next call. A file that shrinks and grows again would move its pages without a gain.
+fn return_space(connection: &Connection) -> rusqlite::Result<()> {
     let pages = |what| connection.pragma_query_value(None, what, |row| row.get::<_, i64>(0));
     let kept = (pages("page_count")? / PART_KEPT).max(PAGES_KEPT);
     let surplus = pages("freelist_count")? - kept;

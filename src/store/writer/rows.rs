@@ -125,7 +125,7 @@ pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &TaskMark) -> Res
     Ok(())
 }
 
-/// Deletes a task that no client knows of, and its blobs, and frees its idempotency key.
+/// Deletes a task whose id no client has, and its blobs, and frees its idempotency key.
 pub(super) fn withdraw(
     connection: &Connection,
     id: &TaskId,

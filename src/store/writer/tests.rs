@@ -35,13 +35,13 @@ fn writer_after(data_dir: &TempDir, happens: impl FnOnce()) -> Writer {
     let spool = Spool::open(data_dir, MOST, true, &Recorded::default(), |_| Ok(true)).unwrap();
     happens();
     let known = KnownFiles::of(data_dir, open).unwrap();
-    let (tally, _) = Tally::open(data_dir, &connection).unwrap();
-    Writer::new(Parts {
+    let (commit_counter, _) = CommitCounter::open(data_dir, &connection).unwrap();
+    Writer::new(WriterParts {
         connection,
         spool,
         files: known,
         health: Health::new(data_dir),
-        tally,
+        commit_counter,
         metrics: metrics(),
     })
 }
@@ -86,20 +86,20 @@ fn commit(writer: &mut Writer, write: Write) {
 }
 
 /// Runs a transaction of one write, and answers it as if the transaction had this fate.
-fn commit_as(writer: &mut Writer, write: Write, fate: &Fate) {
-    commit_all_as(writer, vec![write], fate);
+fn commit_as(writer: &mut Writer, write: Write, status: &CommitStatus) {
+    commit_all_as(writer, vec![write], status);
 }
 
 /// Runs a transaction of several writes, and answers them as if the transaction had this fate.
-fn commit_all_as(writer: &mut Writer, mut writes: Vec<Write>, fate: &Fate) {
+fn commit_all_as(writer: &mut Writer, mut writes: Vec<Write>, status: &CommitStatus) {
     let (answers, found) = writer.transact(&mut writes);
-    assert!(matches!(found, Fate::Committed), "{found:?}");
-    answers.into_iter().for_each(|answer| answer(fate, &mut writer.unsettled));
+    assert!(matches!(found, CommitStatus::Committed), "{found:?}");
+    answers.into_iter().for_each(|answer| answer(status, &mut writer.deferred));
 }
 
 /// Counts the rows of audio, its files, and its bytes.
 fn audio(writer: &Writer) -> (u64, usize, u64) {
-    let Parts { connection, spool, .. } = &writer.parts;
+    let WriterParts { connection, spool, .. } = &writer.parts;
     let rows = connection.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0)).unwrap();
     let data_dir = Path::new(connection.path().unwrap()).parent().unwrap();
     (rows, files(data_dir), spool.used().0)
@@ -110,22 +110,22 @@ fn files(data_dir: &Path) -> usize {
 }
 
 /// A waker that drops the receiver of the answer when it is woken.
-struct Leaves(Mutex<Option<Answered<Option<Withdrawn>>>>);
+struct DropsAnswer(Mutex<Option<Answered<Option<Withdrawn>>>>);
 
-impl Wake for Leaves {
+impl Wake for DropsAnswer {
     fn wake(self: Arc<Self>) {
         self.0.lock().unwrap().take();
     }
 }
 
 /// Commits the submit of a task with audio. Its caller stops waiting during the commit.
-fn commit_and_leave(writer: &mut Writer) -> Arc<Task> {
-    let (_, first, mut told) = submit(writer, 10, &[]);
+fn commit_without_caller(writer: &mut Writer) -> Arc<Task> {
+    let (_, first, mut first_answer) = submit(writer, 10, &[]);
     let (task, second, answer) = submit(writer, 10, &[10, 100_000]);
-    let leaves = Waker::from(Arc::new(Leaves(Mutex::new(Some(answer)))));
-    assert!(told.poll_unpin(&mut Context::from_waker(&leaves)).is_pending());
+    let drops_answer = Waker::from(Arc::new(DropsAnswer(Mutex::new(Some(answer)))));
+    assert!(first_answer.poll_unpin(&mut Context::from_waker(&drops_answer)).is_pending());
     writer.commit(&mut vec![first, second]);
-    assert!(told.now_or_never().is_some());
+    assert!(first_answer.now_or_never().is_some());
     task
 }
 
@@ -135,7 +135,7 @@ fn is_unfinished(writer: &Writer, id: &TaskId) -> bool {
     statement.exists([id.as_str()]).unwrap()
 }
 
-const UNKNOWN: Fate = Fate::Unknown(Trouble::Unusable(String::new()));
+const UNKNOWN: CommitStatus = CommitStatus::Unknown(Trouble::Unusable(String::new()));
 
 #[test]
 fn a_task_whose_caller_has_stopped_waiting_is_not_recorded() {
@@ -144,7 +144,7 @@ fn a_task_whose_caller_has_stopped_waiting_is_not_recorded() {
     let (task, write, answer) = submit(&writer, 10, &[10, 100_000]);
     drop(answer);
     commit(&mut writer, write);
-    assert_eq!(writer.parts.tally.last(), 1, "there was nothing to withdraw");
+    assert_eq!(writer.parts.commit_counter.last(), 1, "there was nothing to withdraw");
     assert!(!is_unfinished(&writer, &task.id));
     assert_eq!(audio(&writer), (0, 0, 0));
 }
@@ -153,8 +153,8 @@ fn a_task_whose_caller_has_stopped_waiting_is_not_recorded() {
 fn a_task_is_withdrawn_if_its_caller_stops_waiting_in_the_commit() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
-    let task = commit_and_leave(&mut writer);
-    assert_eq!(writer.parts.tally.last(), 2, "it was recorded, and withdrawn");
+    let task = commit_without_caller(&mut writer);
+    assert_eq!(writer.parts.commit_counter.last(), 2, "it was recorded, and withdrawn");
     assert!(!is_unfinished(&writer, &task.id));
     assert_eq!(audio(&writer), (0, 0, 0));
 }
@@ -173,7 +173,7 @@ fn a_commit_withdraws_no_more_tasks_than_it_may_write() {
     commit_all_as(&mut writer, writes, &UNKNOWN);
     writer.most = 1;
     let left = |writer: &Writer| tasks.iter().filter(|task| is_unfinished(writer, &task.id)).count();
-    assert!(matches!(writer.transact(&mut Vec::new()).1, Fate::Committed));
+    assert!(matches!(writer.transact(&mut Vec::new()).1, CommitStatus::Committed));
     assert_eq!((left(&writer), audio(&writer)), (2, (2, 2, 200_000)));
     commit(&mut writer, Write::Probe);
     assert_eq!((left(&writer), audio(&writer)), (0, (0, 0, 0)));
@@ -193,16 +193,16 @@ fn a_writer_that_stops_withdraws_the_remaining_tasks() {
 }
 
 #[test]
-fn audio_stays_until_the_fate_of_its_rows_is_known() {
+fn audio_stays_until_it_is_known_whether_its_rows_are_committed() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     // A submit that is committed, but its caller gets an error.
-    let (untold, write, mut answer) = submit(&writer, 10, &[10, 100_000]);
+    let (unanswered, write, mut answer) = submit(&writer, 10, &[10, 100_000]);
     commit_as(&mut writer, write, &UNKNOWN);
     assert!(matches!(answer.try_recv().unwrap(), Err(StoreError::Unavailable(_))));
     assert_eq!(audio(&writer), (2, 1, 100_010));
     commit(&mut writer, Write::Probe);
-    assert!(!is_unfinished(&writer, &untold.id), "the caller got an error, so there is no task");
+    assert!(!is_unfinished(&writer, &unanswered.id), "the caller got an error, so there is no task");
     assert_eq!(audio(&writer), (0, 0, 0));
     // An end that is committed, but its caller gets an error.
     let (task, write, mut answer) = submit(&writer, 10, &[10, 100_000]);
@@ -228,7 +228,7 @@ fn audio_stays_if_the_end_of_its_task_is_not_committed() {
     let id = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
     let id = writer.parts.connection.query_row("SELECT id FROM blobs", [], id).unwrap();
     let blob = RecordedBlob { id: BlobId(id as u64), bytes: 100_000, has_file: true };
-    writer.unsettled.free_later(vec![blob]);
+    writer.deferred.free_later(vec![blob]);
     commit(&mut writer, Write::Probe);
     assert_eq!(audio(&writer), (1, 1, 100_000));
 }
@@ -243,11 +243,11 @@ fn a_commit_missing_in_the_files_is_an_error_and_removes_no_files() {
         std::fs::rename(path("copy"), path("hearken.sqlite-wal")).unwrap();
     });
     let (_, write, mut answer) = submit(&writer, 10, &[100_000]);
-    let last = writer.parts.tally.last();
+    let last = writer.parts.commit_counter.last();
     commit(&mut writer, write);
-    let told = answer.try_recv().unwrap();
-    assert!(matches!(told, Err(StoreError::Unavailable(_))), "{told:?}");
-    assert_eq!(writer.parts.tally.last(), last + 1, "SQLite has committed");
+    let answer = answer.try_recv().unwrap();
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    assert_eq!(writer.parts.commit_counter.last(), last + 1, "SQLite has committed");
     let known = std::fs::read_to_string(path("hearken.commits")).unwrap();
     assert!(known.starts_with(&format!("{last:020} ")), "{known}");
     assert_eq!(audio(&writer), (1, 1, 100_000));
@@ -256,7 +256,7 @@ fn a_commit_missing_in_the_files_is_an_error_and_removes_no_files() {
 }
 
 #[test]
-fn in_a_batch_that_fills_the_disk_each_write_has_the_fate_it_reports() {
+fn each_write_of_a_batch_that_fills_the_disk_reports_its_own_result() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let connection = &writer.parts.connection;
@@ -320,11 +320,11 @@ fn a_database_that_lacks_a_commit_takes_no_further_commits() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let probe = |writer: &mut Writer| writer.transact(&mut vec![Write::Probe]).1;
-    assert!(matches!(probe(&mut writer), Fate::Committed));
-    writer.parts.tally.advance(2);
-    assert!(matches!(probe(&mut writer), Fate::Undone(Trouble::Damaged(_))));
-    writer.parts.tally.advance(1);
-    assert!(matches!(probe(&mut writer), Fate::Committed));
+    assert!(matches!(probe(&mut writer), CommitStatus::Committed));
+    writer.parts.commit_counter.advance(2);
+    assert!(matches!(probe(&mut writer), CommitStatus::Undone(Trouble::Damaged(_))));
+    writer.parts.commit_counter.advance(1);
+    assert!(matches!(probe(&mut writer), CommitStatus::Committed));
 }
 
 #[test]

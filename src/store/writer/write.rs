@@ -2,10 +2,10 @@
 
 use rusqlite::Transaction;
 
-use super::fate::Fate;
+use super::commit_status::CommitStatus;
+use super::deferred::{DeferredWork, Withdrawn};
 use super::forget;
 use super::rows::{self, Ended};
-use super::unsettled::{Unsettled, Withdrawn};
 use crate::secret::KeyHash;
 use crate::store::health::{Health, Trouble};
 use crate::store::records::{Forgotten, TaskMark};
@@ -55,51 +55,53 @@ pub(in crate::store) enum Write {
     },
 }
 
-/// Finishes a write once the fate of its transaction is known, and answers its caller.
-pub(super) type Answer = Box<dyn FnOnce(&Fate, &mut Unsettled)>;
+/// Finishes a write when the status of its transaction is known, and answers its caller.
+pub(super) type Answer = Box<dyn FnOnce(&CommitStatus, &mut DeferredWork)>;
 
 /// Makes an answer that only sends the result.
-fn tell<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
-    Box::new(move |fate, _| {
+fn send_result<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
+    Box::new(move |status, _| {
         // The caller may have stopped waiting; the write is committed anyway.
-        let _ = reply.send(fate.tell(result));
+        let _ = reply.send(status.result_for_caller(result));
     })
 }
 
 /// Makes the answer to a submit. Audio without a row is removed before the caller gets its answer. If the caller does
 /// not learn that the task is recorded, the task is withdrawn.
-fn tell_accepted(
+fn send_accepted(
     reply: Reply<Option<Withdrawn>>,
     result: Result<Acceptance, StoreError>,
-    task: NewTask,
+    task: RecordedTask,
 ) -> Answer {
-    Box::new(move |fate, unsettled| {
-        let task = match (fate, &result) {
-            (Fate::Committed | Fate::Unknown(_), Ok(Acceptance::Durable)) => Some(task.recorded()),
-            (Fate::Undone(_), _) | (_, Ok(Acceptance::KeyTaken) | Err(_)) => {
+    Box::new(move |status, deferred| {
+        let task = match (status, &result) {
+            (CommitStatus::Committed | CommitStatus::Unknown(_), Ok(Acceptance::Durable)) => {
+                Some(task.recorded())
+            }
+            (CommitStatus::Undone(_), _) | (_, Ok(Acceptance::KeyTaken) | Err(_)) => {
                 drop(task);
                 None
             }
         };
-        let untold = match fate.trouble() {
-            None => reply.send(result.map(|_| task)).err().and_then(|unheard| unheard.ok().flatten()),
+        let unanswered = match status.trouble() {
+            None => reply.send(result.map(|_| task)).err().and_then(|unread| unread.ok().flatten()),
             Some(trouble) => {
                 let _ = reply.send(Err(trouble.clone().into()));
                 task
             }
         };
-        untold.into_iter().for_each(|task| unsettled.withdraw(task));
+        unanswered.into_iter().for_each(|task| deferred.withdraw(task));
     })
 }
 
 /// A task that the transaction records, with its audio.
-struct NewTask {
+struct RecordedTask {
     id: TaskId,
     key: Option<(KeyHash, IdempotencyKey)>,
     blobs: Vec<NewBlob>,
 }
 
-impl NewTask {
+impl RecordedTask {
     /// Hands the audio over to its rows.
     fn recorded(self) -> Withdrawn {
         let blobs = self.blobs.into_iter().map(NewBlob::recorded).collect();
@@ -108,34 +110,34 @@ impl NewTask {
 }
 
 /// Makes the answer to an end. The audio of the task stays until the end is known to be committed.
-fn tell_ended(reply: Reply<Option<Snapshot>>, result: Result<Ended, StoreError>) -> Answer {
-    Box::new(move |fate, unsettled| {
+fn send_ended(reply: Reply<Option<Snapshot>>, result: Result<Ended, StoreError>) -> Answer {
+    Box::new(move |status, deferred| {
         let result = result.map(|ended| match ended {
             Ended::Now(freed) => {
-                match fate {
-                    Fate::Committed => unsettled.free(&freed),
-                    Fate::Unknown(_) => unsettled.free_later(freed),
-                    Fate::Undone(_) => {}
+                match status {
+                    CommitStatus::Committed => deferred.free(&freed),
+                    CommitStatus::Unknown(_) => deferred.free_later(freed),
+                    CommitStatus::Undone(_) => {}
                 }
                 None
             }
             Ended::Before(snapshot) => snapshot.map(|snapshot| *snapshot),
         });
-        let _ = reply.send(fate.tell(result));
+        let _ = reply.send(status.result_for_caller(result));
     })
 }
 
 /// Leaves a task to the next transaction, which withdraws it.
 fn withdraw(task: Withdrawn) -> Answer {
-    Box::new(move |_, unsettled| unsettled.withdraw(task))
+    Box::new(move |_, deferred| deferred.withdraw(task))
 }
 
 /// Makes the answer to a write that has no caller.
-fn tell_nothing() -> Answer {
+fn send_nothing() -> Answer {
     Box::new(|_, _| ())
 }
 
-/// The reason why a write has failed, and how far it came.
+/// The reason why a write failed, and whether it had made changes.
 pub(super) enum Failed {
     /// The write has changed nothing, or its changes may be committed.
     Alone(Trouble),
@@ -170,47 +172,47 @@ impl Write {
     /// Runs the statements. Returns the answer, and the failure if there was one.
     pub(super) fn run(self, transaction: &Transaction<'_>, health: &Health) -> (Answer, Option<Failed>) {
         match self {
-            // No client would ever know of the task.
-            Self::Accept { reply, .. } if reply.is_closed() => (tell_nothing(), None),
+            // The caller has stopped waiting, so no client would know of the task.
+            Self::Accept { reply, .. } if reply.is_closed() => (send_nothing(), None),
             Self::Accept { record, mut blobs, keys_before, reply } => {
                 // Small audio goes to the disk with this commit.
                 if let Err(err) = blobs.iter_mut().try_for_each(NewBlob::take_room) {
-                    return (tell(reply, Err(err)), None);
+                    return (send_result(reply, Err(err)), None);
                 }
                 let accept = || rows::accept(transaction, &record, &blobs, keys_before);
                 let (result, failed) = all_or_none(transaction, health, accept);
                 let NewRecord { task, idempotency, .. } = *record;
                 let key = idempotency.map(|idempotency| (task.owner, idempotency.key));
-                (tell_accepted(reply, result, NewTask { id: task.id.clone(), key, blobs }), failed)
+                (send_accepted(reply, result, RecordedTask { id: task.id.clone(), key, blobs }), failed)
             }
             Self::Withdraw(task) => (withdraw(task), None),
             Self::Run { id, timeline, reply } => {
                 let result = rows::run(transaction, &id, &timeline);
                 let failed = Failed::of(&result, health);
-                (tell(reply, result), failed)
+                (send_result(reply, result), failed)
             }
             Self::Progress { id, percent, reply } => {
                 let result = rows::progress(transaction, &id, percent);
                 let failed = Failed::of(&result, health);
-                (tell(reply, result), failed)
+                (send_result(reply, result), failed)
             }
             Self::Mark { id, mark } => {
                 let result = rows::mark(transaction, &id, &mark);
                 if let Err(err) = &result {
                     tracing::warn!(task_id = %id, %err, "a task's mark was not written");
                 }
-                (tell_nothing(), Failed::of(&result, health))
+                (send_nothing(), Failed::of(&result, health))
             }
             Self::End { id, ending, at, reply } => {
                 let end = || rows::end(transaction, &id, &ending, at);
                 let (result, failed) = all_or_none(transaction, health, end);
-                (tell_ended(reply, result), failed)
+                (send_ended(reply, result), failed)
             }
-            Self::Probe => (tell_nothing(), None),
+            Self::Probe => (send_nothing(), None),
             Self::Forget { kept, reply } => {
                 let result = forget::forget(transaction, kept);
                 let failed = Failed::of(&result, health);
-                (tell(reply, result), failed)
+                (send_result(reply, result), failed)
             }
         }
     }
@@ -218,12 +220,14 @@ impl Write {
     /// Returns the answer without running anything, since the transaction is undone.
     pub(super) fn skip(self) -> Answer {
         match self {
-            Self::Accept { reply, .. } => tell(reply, Err(StoreError::Stopped)),
+            Self::Accept { reply, .. } => send_result(reply, Err(StoreError::Stopped)),
             Self::Withdraw(task) => withdraw(task),
-            Self::Run { reply, .. } | Self::Progress { reply, .. } => tell(reply, Err(StoreError::Stopped)),
-            Self::Mark { .. } | Self::Probe => tell_nothing(),
-            Self::End { reply, .. } => tell(reply, Err(StoreError::Stopped)),
-            Self::Forget { reply, .. } => tell(reply, Err(StoreError::Stopped)),
+            Self::Run { reply, .. } | Self::Progress { reply, .. } => {
+                send_result(reply, Err(StoreError::Stopped))
+            }
+            Self::Mark { .. } | Self::Probe => send_nothing(),
+            Self::End { reply, .. } => send_result(reply, Err(StoreError::Stopped)),
+            Self::Forget { reply, .. } => send_result(reply, Err(StoreError::Stopped)),
         }
     }
 }

@@ -113,7 +113,7 @@ fn invalid_json_is_distinguished_from_json_that_is_not_an_object() {
 #[test]
 fn the_error_of_an_unreadable_body_tells_what_to_do() {
     let object = "The body must be a JSON object";
-    for (body, told, advice) in [
+    for (body, message, advice) in [
         ("", "The body is empty", "send a JSON object with model and audio_url"),
         (" \r\n", "The body is empty", "send a JSON object with model and audio_url"),
         ("{", "The body is not valid JSON: EOF", "send all of it"),
@@ -128,7 +128,10 @@ fn the_error_of_an_unreadable_body_tells_what_to_do() {
         (r#"{"\ud800":1}"#, "The name of a field holds half a character", "send whole characters"),
     ] {
         let failure = Submission::parse(BytesMut::from(body), &Gate::default()).unwrap_err();
-        assert!(failure.message.starts_with(told) && failure.message.contains(advice), "{body:?}: {failure}");
+        assert!(
+            failure.message.starts_with(message) && failure.message.contains(advice),
+            "{body:?}: {failure}"
+        );
         assert!(!failure.message.contains("hex escape"), "{body:?}: {failure}");
     }
 }

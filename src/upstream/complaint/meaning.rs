@@ -12,14 +12,14 @@ fn bare(word: &str) -> String {
 pub(super) enum Meaning {
     /// The upstream refuses the content.
     Blocked,
-    /// What is at fault.
+    /// The cause of the error.
     Fault(Fault),
 }
 
 /// Sentences about the account behind a channel's key, or about the region that hearken calls from, in lower case.
 /// Google and OpenAI send them with statuses and codes that otherwise mean a faulty request. The Chinese ones are from
 /// gateways: a low balance, arrears, a low quota, a closed account, a region.
-const OF_ACCOUNTS: &[&str] = &[
+const ACCOUNT_SENTENCES: &[&str] = &[
     "location is not supported",
     "country, region, or territory not supported",
     "in your country",
@@ -58,7 +58,7 @@ const OF_ACCOUNTS: &[&str] = &[
 ];
 
 /// Sentences about the key itself, in lower case.
-const OF_KEYS: &[&str] = &[
+const KEY_SENTENCES: &[&str] = &[
     "api key not valid",
     "api key is not valid",
     "api key is invalid",
@@ -73,11 +73,11 @@ const OF_KEYS: &[&str] = &[
     "令牌已过期",
 ];
 
-/// Names of the account behind a key and, below, states in which it does not work, in lower case. A sentence with one
-/// of each is about the account.
-const OF_ITS_OWN: &[&str] =
+/// Names for the account behind a key, in lower case. A sentence with one of them and one of [`CLOSED_STATES`] is about
+/// the account.
+const ACCOUNT_NAMES: &[&str] =
     &["account", "organization", "organisation", "project", "workspace", "subscription", "consumer"];
-const CLOSED: &[&str] = &[
+const CLOSED_STATES: &[&str] = &[
     "been disabled",
     "is disabled",
     "been suspended",
@@ -96,8 +96,8 @@ const CLOSED: &[&str] = &[
     "in arrears",
 ];
 
-/// Returns what a code means, if it is more exact than the status.
-pub(super) fn decisive(word: &str, status: Option<u16>) -> Option<Meaning> {
+/// Returns the meaning of a code, if it is more exact than the status.
+pub(super) fn meaning_of_code(word: &str, status: Option<u16>) -> Option<Meaning> {
     Some(Meaning::Fault(match bare(word).as_str() {
         "contentfilter" | "contentpolicyviolation" | "responsibleaipolicyviolation" | "moderationblocked" => {
             return Some(Meaning::Blocked);
@@ -140,17 +140,17 @@ pub(super) fn decisive(word: &str, status: Option<u16>) -> Option<Meaning> {
     }))
 }
 
-/// Returns what an error's text means, if it is more exact than the status of a refusal.
-pub(super) fn by_message(message: &str, status: Option<u16>) -> Option<Meaning> {
+/// Returns the meaning of an error's text, if it is more exact than the status of the response.
+pub(super) fn meaning_of_message(message: &str, status: Option<u16>) -> Option<Meaning> {
     let is_refusal = status.is_none_or(|status| matches!(status, 400..=403 | 451));
     if !is_refusal {
         return None;
     }
     let message = message.to_lowercase();
     let tells = |sentences: &[&str]| sentences.iter().any(|sentence| message.contains(sentence));
-    let fault = if tells(OF_KEYS) {
+    let fault = if tells(KEY_SENTENCES) {
         Fault::Credentials
-    } else if tells(OF_ACCOUNTS) || (tells(OF_ITS_OWN) && tells(CLOSED)) {
+    } else if tells(ACCOUNT_SENTENCES) || (tells(ACCOUNT_NAMES) && tells(CLOSED_STATES)) {
         Fault::Account
     } else {
         return None;
@@ -158,8 +158,8 @@ pub(super) fn by_message(message: &str, status: Option<u16>) -> Option<Meaning> 
     Some(Meaning::Fault(fault))
 }
 
-/// Returns what a code means, for errors without a status.
-pub(super) fn hint(word: &str) -> Option<Fault> {
+/// Returns the cause that a code names, for errors without a status.
+pub(super) fn fault_of_code(word: &str) -> Option<Fault> {
     match bare(word).as_str() {
         "invalidrequesterror" | "badrequesterror" | "badrequest" | "invalidargument" | "validationerror" => {
             Some(Fault::Request)

@@ -1,4 +1,4 @@
-//! Errors in every form, and what each of them means.
+//! Tests of errors in every form, and their meanings.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ fn response(status: u16, body: &str) -> UpstreamError {
     refusal(&Refusal { status, retry_after: None, body: body.into() }, "hush")
 }
 
-fn told(err: UpstreamError) -> (Fault, Option<u16>, String) {
+fn facts(err: UpstreamError) -> (Fault, Option<u16>, String) {
     match err {
         UpstreamError::Refused { fault, status, message, .. } => (fault, status, message),
         other => panic!("{other:?}"),
@@ -111,7 +111,7 @@ fn error_responses_are_read_in_every_form() {
         (400, r#"{"detail":{"error":"less","message":"words"}}"#, Fault::Request, "words"),
         (400, "<title>Bad</title><h1>Bad words</h1>", Fault::Request, "Bad: words"),
     ] {
-        assert_eq!(told(response(status, body)), (fault, Some(status), words.to_owned()), "{body}");
+        assert_eq!(facts(response(status, body)), (fault, Some(status), words.to_owned()), "{body}");
     }
 }
 
@@ -128,7 +128,7 @@ fn refused_content_is_recognised_by_its_code() {
 
 #[test]
 fn an_error_in_an_answer_has_its_own_status() {
-    let of = |event: Value| told(in_event(&event, "hush").unwrap());
+    let of = |event: Value| facts(in_event(&event, "hush").unwrap());
     let both = json!({"error": {"code": 400, "message": "limit"}, "choices": [{"delta": {"content": ""}}]});
     assert_eq!(of(both), (Fault::Request, Some(400), "limit".into()));
     assert_eq!(of(json!({"error": {"status_code": 503, "message": "m"}})).1, Some(503));
@@ -164,7 +164,7 @@ fn an_error_in_an_answer_has_its_own_status() {
 }
 
 #[test]
-fn declared_errors_are_errors_whatever_they_contain() {
+fn a_declared_error_is_an_error_whatever_it_contains() {
     for (data, words) in [
         (r#"{"error":{"message":"a"}}"#, "a"),
         (r#"{"message":"a"}"#, "a"),
@@ -176,7 +176,7 @@ fn declared_errors_are_errors_whatever_they_contain() {
         ("[1,2]", "no reason given"),
         (r#"{"detail":{"x":1},"error":{"message":"a"}}"#, "a"),
     ] {
-        assert_eq!(told(declared(data, "hush")), (Fault::Upstream, None, words.to_owned()), "{data}");
+        assert_eq!(facts(declared(data, "hush")), (Fault::Upstream, None, words.to_owned()), "{data}");
     }
 }
 
@@ -216,7 +216,7 @@ fn a_refused_account_or_region_is_not_the_requests_fault() {
             r#"{"error":{"code":403,"message":"x","status":"PERMISSION_DENIED","details":[{"reason":"SERVICE_DISABLED"}]}}"#,
         ),
     ] {
-        assert_eq!(told(response(status, body)).0, Fault::Account, "{body}");
+        assert_eq!(facts(response(status, body)).0, Fault::Account, "{body}");
     }
     for message in [
         "Access denied, please make sure your account is in good standing.",
@@ -228,31 +228,32 @@ fn a_refused_account_or_region_is_not_the_requests_fault() {
         "账户余额不足",
     ] {
         let body = json!({"error": {"message": message, "code": null}}).to_string();
-        assert_eq!(told(response(400, &body)).0, Fault::Account, "{message}");
+        assert_eq!(facts(response(400, &body)).0, Fault::Account, "{message}");
     }
     let arrears = r#"{"error":{"message":"x","type":"Arrearage","code":"Arrearage"}}"#;
-    assert_eq!(told(response(400, arrears)).0, Fault::Account);
+    assert_eq!(facts(response(400, arrears)).0, Fault::Account);
     let page = "<html><body>This service is not permitted in your region</body></html>";
-    assert_eq!(told(response(400, page)).0, Fault::Account);
+    assert_eq!(facts(response(400, page)).0, Fault::Account);
     let key = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}"#;
-    assert_eq!(told(response(400, key)).0, Fault::Credentials);
+    assert_eq!(facts(response(400, key)).0, Fault::Credentials);
     for message in [
         "The audio region from 0:10 to 0:20 could not be decoded",
         "The speaker's account of the billing dispute was rejected: prompt too long",
         "The field project is not known",
     ] {
         let body = json!({"error": {"message": message}}).to_string();
-        assert_eq!(told(response(400, &body)).0, Fault::Request, "{message}");
+        assert_eq!(facts(response(400, &body)).0, Fault::Request, "{message}");
     }
     let quoted = r#"{"error":{"message":"no field 'enable billing'"}}"#;
-    assert_eq!(told(response(503, quoted)).0, Fault::Upstream);
-    assert_eq!(told(response(400, r#"{"error":{"message":"a bad field"}}"#)).0, Fault::Request);
+    assert_eq!(facts(response(503, quoted)).0, Fault::Upstream);
+    assert_eq!(facts(response(400, r#"{"error":{"message":"a bad field"}}"#)).0, Fault::Request);
 }
 
 #[test]
 fn error_texts_in_latin_1_are_kept_and_binary_data_is_not() {
-    let of =
-        |body: &[u8]| told(refusal(&Refusal { status: 400, retry_after: None, body: body.into() }, "hush")).2;
+    let of = |body: &[u8]| {
+        facts(refusal(&Refusal { status: 400, retry_after: None, body: body.into() }, "hush")).2
+    };
     assert_eq!(of(b"Gr\xfc\xdfe, words"), "Gr\u{fc}\u{df}e, words");
     assert_eq!(of(b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00"), "it answered with status 400");
     assert_eq!(of(b"cut \xe2\x82"), "cut \u{fffd}");

@@ -1,4 +1,5 @@
-//! Converts Gemini's events to ours: a pure reader that takes the objects of the body and decides at its end.
+//! Converts Gemini's events to ours. A pure reader: it takes the objects of the body, and decides at the end of the
+//! body.
 //!
 //! Events are searched and not parsed into types: a value of an unexpected type is ignored.
 
@@ -9,9 +10,9 @@ use serde_json::Value;
 use super::usage::Counts;
 use crate::secret::Secret;
 use crate::task::TextKind;
-use crate::upstream::lenient::{Reason, Words, first_of, is_true, reason, text, words};
-use crate::upstream::objects::{Form, ObjectReader};
-use crate::upstream::reading::Ending;
+use crate::upstream::lenient::{FieldText, Reason, first_of, is_true, reason, text, words};
+use crate::upstream::objects::{BodyForm, ObjectReader};
+use crate::upstream::reading::AnswerEnd;
 use crate::upstream::redact::redact;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::FinishReason;
@@ -31,8 +32,8 @@ pub(super) struct Reply {
     saw_content: bool,
     /// True after content in an unknown form in place of a text.
     saw_unreadable: bool,
-    /// True if the model continued after `STOP`: then every piece has one, and only the end of the body is the end.
-    went_on: bool,
+    /// True if the model continued after `STOP`: every piece has one then, so the answer ends only with the body.
+    continued_after_stop: bool,
     /// True if a text came before the first finish reason: then the model sends one only at its end.
     began_without_reason: bool,
     /// True if the model called a function, although none was offered.
@@ -51,7 +52,7 @@ impl Reply {
             saw_candidate: false,
             saw_content: false,
             saw_unreadable: false,
-            went_on: false,
+            continued_after_stop: false,
             began_without_reason: false,
             saw_call: false,
         }
@@ -78,10 +79,10 @@ impl ObjectReader for Reply {
 
     /// Takes `[DONE]`, which some proxies send at the end, as OpenAI does. It is not a finish reason.
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
-        if self.finish_reason.is_some() { self.finish(Form::Pieces, batch) } else { Ok(()) }
+        if self.finish_reason.is_some() { self.finish(BodyForm::Pieces, batch) } else { Ok(()) }
     }
 
-    fn finish(&mut self, form: Form, batch: &mut Batch) -> Result<(), UpstreamError> {
+    fn finish(&mut self, form: BodyForm, batch: &mut Batch) -> Result<(), UpstreamError> {
         let block = self.block.take();
         if let Some(why) = block.as_ref().filter(|_| !self.saw_content) {
             return Err(UpstreamError::Blocked(redact(why, self.secret.expose())));
@@ -90,7 +91,7 @@ impl ObjectReader for Reply {
             // The text before the block is kept.
             _ if block.is_some() => FinishReason::ContentFilter,
             Some(_) if self.saw_call && !self.saw_content => {
-                return Err(UpstreamError::Speechless(
+                return Err(UpstreamError::NoText(
                     "the model called a function instead of answering, although no function was offered"
                         .to_owned(),
                 ));
@@ -101,7 +102,7 @@ impl ObjectReader for Reply {
             Some(reason) => self.meaning(&reason)?,
             None if self.saw_odd_finish && self.saw_content => FinishReason::Stop,
             // A document that parses is whole, with or without a finish reason.
-            None if form == Form::Document && self.saw_content => FinishReason::Stop,
+            None if form == BodyForm::Document && self.saw_content => FinishReason::Stop,
             None if self.saw_candidate => return Err(UpstreamError::Disconnected),
             None => return Err(UpstreamError::Invalid("an empty response".to_owned())),
         };
@@ -109,13 +110,13 @@ impl ObjectReader for Reply {
         Ok(())
     }
 
-    fn ending(&self, _: Form) -> Ending {
+    fn answer_end(&self, _: BodyForm) -> AnswerEnd {
         match self.finish_reason.as_deref() {
-            Some("STOP") if self.went_on || !self.saw_content => Ending::Unsaid,
+            Some("STOP") if self.continued_after_stop || !self.saw_content => AnswerEnd::NotDeclared,
             // Some models send it with each piece of an answer, and this may be the first piece.
-            Some("STOP") if !self.began_without_reason => Ending::Tentative,
-            Some(_) => Ending::Said,
-            None => Ending::Unsaid,
+            Some("STOP") if !self.began_without_reason => AnswerEnd::Tentative,
+            Some(_) => AnswerEnd::Declared,
+            None => AnswerEnd::NotDeclared,
         }
     }
 }
@@ -125,7 +126,7 @@ impl Reply {
         let before = batch.len();
         self.take_content(candidate.get("content").unwrap_or_default(), before, batch);
         if batch.len() > before {
-            self.went_on |= self.finish_reason.is_some();
+            self.continued_after_stop |= self.finish_reason.is_some();
             self.began_without_reason |=
                 self.finish_reason.is_none() && reason(candidate, "finishReason").is_none();
         }
@@ -156,9 +157,9 @@ impl Reply {
 
     fn say(&mut self, is_thought: bool, value: &Value, first: usize, batch: &mut Batch) {
         let text = match words(value) {
-            Words::Said(text) if !text.is_empty() => text,
+            FieldText::Text(text) if !text.is_empty() => text,
             said => {
-                self.saw_unreadable |= said == Words::Unclear || *value == Value::Bool(false);
+                self.saw_unreadable |= said == FieldText::Unreadable || *value == Value::Bool(false);
                 return;
             }
         };
@@ -181,7 +182,7 @@ impl Reply {
                 if let Some(message) = &self.finish_message {
                     let _ = write!(why, ": {message}");
                 }
-                Err(UpstreamError::Speechless(redact(&why, self.secret.expose())))
+                Err(UpstreamError::NoText(redact(&why, self.secret.expose())))
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::task::{Question, Role};
 use crate::upstream::UpstreamRequest;
 use crate::upstream::body::BodyPiece;
 use crate::upstream::pieced_json::PiecedJson;
-use crate::upstream::request::{Content, Turn};
+use crate::upstream::request::{Content, MessageWithAudio};
 
 /// The settings of an answer. Unset fields are omitted: Gemini refuses nulls and fields that it does not know.
 #[derive(Serialize)]
@@ -43,10 +43,11 @@ impl GenerationConfig {
 /// Returns the request's body. Gemini has one place for all system messages, beside the conversation.
 pub(super) fn pieces(request: UpstreamRequest) -> Vec<BodyPiece> {
     let UpstreamRequest { question, audio, .. } = request;
-    let turns = UpstreamRequest::turns(&question, audio);
-    let (system, turns): (Vec<_>, Vec<_>) = turns.into_iter().partition(|turn| turn.role == Role::System);
+    let messages = UpstreamRequest::messages(&question, audio);
+    let (system, messages): (Vec<_>, Vec<_>) =
+        messages.into_iter().partition(|turn| turn.role == Role::System);
     let mut json = PiecedJson::default();
-    json.raw(r#"{"contents":"#).list(turns, |json, Turn { role, content }| {
+    json.raw(r#"{"contents":"#).list(messages, |json, MessageWithAudio { role, content }| {
         let role = if role == Role::Assistant { "model" } else { "user" };
         json.raw(r#"{"role":"#).value(role).raw(r#","parts":"#).list(content, part).raw("}");
     });

@@ -5,8 +5,8 @@ use crate::upstream::surrogates;
 /// Deeper nesting becomes `null`: `serde_json` gives up at 128, and the text of an answer is never nearly as deep.
 const MAX_DEPTH: usize = 100;
 
-/// Returns the text with everything replaced that is not JSON but has a clear meaning. Text that is not JSON at all
-/// stays as it is, and the parser refuses it.
+/// Returns the text as JSON: parts that are not JSON but have a clear meaning are replaced. Other text stays, and the
+/// parser refuses it.
 pub(super) fn rewritten(text: &str) -> String {
     let mut rewriter = Rewriter { rest: text, out: String::with_capacity(text.len() + 16) };
     let mut depth = 0_usize;

@@ -1,19 +1,19 @@
-//! Converts a chat completion to our events: a pure reader that takes chunks, or a whole completion, and decides at its
+//! Converts a chat completion to our events. A pure reader: it takes chunks, or a whole completion, and decides at the
 //! end.
 
 use serde_json::Value;
 
 use crate::task::TextKind;
-use crate::upstream::objects::{Form, ObjectReader};
+use crate::upstream::objects::{BodyForm, ObjectReader};
 use crate::upstream::openai_wire::chunk::{self, Chunk};
 use crate::upstream::openai_wire::usage::Counts;
-use crate::upstream::reading::Ending;
+use crate::upstream::reading::AnswerEnd;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::FinishReason;
 
 /// The place of the text so far. If a server sends the text in two places, only one of them is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum TextPlace {
     Content,
     Transcript,
 }
@@ -35,7 +35,7 @@ pub(super) struct Reply {
     saw_delta: bool,
     /// True after a text.
     saw_text: bool,
-    told: Option<Told>,
+    text_place: Option<TextPlace>,
     /// True if the model called a tool, although none was offered.
     saw_call: bool,
 }
@@ -74,17 +74,17 @@ impl ObjectReader for Reply {
         self.saw_text |= !texts.is_empty();
         for (kind, text) in texts {
             let is_content = kind == TextKind::Content;
-            if is_content && self.told == Some(Told::Transcript) {
+            if is_content && self.text_place == Some(TextPlace::Transcript) {
                 continue;
             }
             if is_content && !text.trim().is_empty() {
-                self.told = Some(Told::Content);
+                self.text_place = Some(TextPlace::Content);
             }
             batch.push(UpstreamEvent::Text(kind, text));
         }
         // If the model wrote nothing, the transcript of its speech is the answer.
-        if let Some(spoken) = transcript.filter(|_| self.told != Some(Told::Content)) {
-            self.told = Some(Told::Transcript);
+        if let Some(spoken) = transcript.filter(|_| self.text_place != Some(TextPlace::Content)) {
+            self.text_place = Some(TextPlace::Transcript);
             self.saw_text = true;
             batch.push(UpstreamEvent::Text(TextKind::Content, spoken.to_owned()));
         }
@@ -106,9 +106,9 @@ impl ObjectReader for Reply {
         self.end(otherwise, batch)
     }
 
-    fn finish(&mut self, form: Form, batch: &mut Batch) -> Result<(), UpstreamError> {
+    fn finish(&mut self, form: BodyForm, batch: &mut Batch) -> Result<(), UpstreamError> {
         // A document that parses is whole, with or without a finish reason.
-        if form == Form::Document && self.saw_choice && !self.saw_delta {
+        if form == BodyForm::Document && self.saw_choice && !self.saw_delta {
             return self.done(batch);
         }
         let otherwise = if self.saw_choice {
@@ -119,9 +119,9 @@ impl ObjectReader for Reply {
         self.end(otherwise, batch)
     }
 
-    fn ending(&self, form: Form) -> Ending {
-        let is_whole = form == Form::Document && self.saw_text && !self.saw_delta;
-        if is_whole || self.finish.is_some() { Ending::Said } else { Ending::Unsaid }
+    fn answer_end(&self, form: BodyForm) -> AnswerEnd {
+        let is_whole = form == BodyForm::Document && self.saw_text && !self.saw_delta;
+        if is_whole || self.finish.is_some() { AnswerEnd::Declared } else { AnswerEnd::NotDeclared }
     }
 }
 
@@ -130,7 +130,7 @@ fn unreadable() -> UpstreamError {
 }
 
 fn called() -> UpstreamError {
-    UpstreamError::Speechless(
+    UpstreamError::NoText(
         "the model called a tool instead of answering, although no tool was offered".to_owned(),
     )
 }

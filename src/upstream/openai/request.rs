@@ -4,7 +4,7 @@ use super::{AudioPart, OpenAiOptions};
 use crate::upstream::UpstreamRequest;
 use crate::upstream::body::BodyPiece;
 use crate::upstream::pieced_json::PiecedJson;
-use crate::upstream::request::{Content, Turn};
+use crate::upstream::request::{Content, MessageWithAudio};
 
 /// Returns the request's body. Unset fields are omitted: servers refuse fields that they do not know.
 pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> Vec<BodyPiece> {
@@ -20,8 +20,8 @@ pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> Vec<Bo
     if let Some(temperature) = question.temperature {
         json.raw(r#","temperature":"#).value(&temperature);
     }
-    let turns = UpstreamRequest::turns(&question, audio);
-    json.raw(r#","messages":"#).list(turns, |json, Turn { role, content }| {
+    let messages = UpstreamRequest::messages(&question, audio);
+    json.raw(r#","messages":"#).list(messages, |json, MessageWithAudio { role, content }| {
         json.raw(r#"{"role":"#).value(role.as_str()).raw(r#","content":"#);
         match content.as_slice() {
             // A single text is written as a string: old servers do not know parts.

@@ -1,16 +1,16 @@
-//! A chunk of a chat completion, or a whole completion: what it adds to the answer, and how an answer ends.
+//! Reads a chunk of a chat completion, or a whole completion.
 
 use serde_json::Value;
 
 use crate::task::TextKind;
-use crate::upstream::lenient::{Reason, Words, first_of, reason, text, words};
+use crate::upstream::lenient::{FieldText, Reason, first_of, reason, text, words};
 use crate::upstream::{Fault, UpstreamError};
 use crate::wire::completion::FinishReason;
 
-/// What a chunk adds to the answer.
+/// The content of a chunk.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunk<'a> {
-    /// The texts in order, none of them empty. Two neighbours are of different kinds.
+    /// The texts in order, none of them empty. Consecutive texts are of different kinds.
     pub texts: Vec<(TextKind, String)>,
     /// The finish reason, in the server's word.
     pub finish: Option<&'a str>,
@@ -85,8 +85,8 @@ impl Chunk<'_> {
 
     fn add_words(&mut self, kind: TextKind, value: &Value) {
         match words(value) {
-            Words::Said(text) => self.add(kind, &text),
-            Words::Unclear => self.is_unreadable = true,
+            FieldText::Text(text) => self.add(kind, &text),
+            FieldText::Unreadable => self.is_unreadable = true,
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_another_type_is_shown_if_its_meaning_is_clear() {
+    fn a_text_of_another_json_type_is_shown_if_its_meaning_is_clear() {
         let text = json!({"type": "text", "text": "ok"});
         for (odd, expected) in [
             (json!(42), "42"),

@@ -1,8 +1,8 @@
-//! The usage of an answer, in the terms of the contract, from every place and name that servers use.
+//! Reads the usage of an answer, in every place and under every name that servers use.
 
 use serde_json::Value;
 
-use crate::upstream::lenient::{count, told};
+use crate::upstream::lenient::{all_values, count};
 use crate::wire::completion::{CompletionTokensDetails, PromptTokensDetails, Usage};
 
 /// The counts so far. A newer event overwrites the counts that it has; a value that is not a count changes nothing.
@@ -20,7 +20,7 @@ pub(crate) struct Counts {
 impl Counts {
     /// Takes the usage of an event, if it has any.
     pub(crate) fn overwrite(&mut self, event: &Value) {
-        let Some(usage) = told(event, "usage").find(|usage| usage.is_object()) else { return };
+        let Some(usage) = all_values(event, "usage").find(|usage| usage.is_object()) else { return };
         // The names of chat completions, then those of transcriptions.
         let prompt = first_count(usage, &["prompt_tokens", "input_tokens"]);
         let completion = first_count(usage, &["completion_tokens", "output_tokens"]);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_total_above_its_parts_is_explained() {
+    fn tokens_missing_from_the_parts_of_a_total_are_added() {
         let audio = json!({"prompt_tokens": 4, "completion_tokens": 30, "total_tokens": 409,
             "prompt_audio_seconds": 3});
         assert_eq!(read(&json!({"usage": audio})), [379, 30, 375, 0, 0]);

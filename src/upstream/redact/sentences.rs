@@ -1,10 +1,10 @@
-//! Joins an upstream's words to sentences, and drops those that make no sense once secrets are removed: a sentence that
-//! only points to a removed address, or a repeated sentence.
+//! Joins an upstream's words to sentences. Drops sentences that only point to a removed address, and repeated
+//! sentences.
 
 /// The text in place of a removed word.
 const REMOVED: &str = "[removed]";
 
-/// Words before an address that a reader is sent to.
+/// Words before an address to which a sentence points.
 const LEADS: &[&str] = &[
     "at",
     "check",
@@ -25,7 +25,7 @@ const LEADS: &[&str] = &[
     "visit",
     "visiting",
 ];
-/// Words of a sentence that sends its reader elsewhere.
+/// Words of a sentence that points to another place.
 const GUIDES: &[&str] = &[
     "consult",
     "contact",
@@ -48,41 +48,41 @@ const GUIDES: &[&str] = &[
     "visit",
     "visiting",
 ];
-/// Words of a sentence that tells what failed: it stays, whatever else it contains.
+/// Words of a sentence that describes a failure. Such a sentence stays, whatever else it contains.
 const FAULTS: &[&str] = &[
     "cannot", "can't", "could", "couldn't", "denied", "failed", "failure", "invalid", "not", "refused",
     "unable",
 ];
-/// Words that begin a clause that sends its reader elsewhere.
-const TURNS: &[&str] = &["see", "visit", "read", "refer", "learn"];
+/// Words that begin a clause that points to another place.
+const POINTING_VERBS: &[&str] = &["see", "visit", "read", "refer", "learn"];
 
 /// One word of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a> {
     /// The word as the upstream sent it.
-    pub(super) said: &'a str,
+    pub(super) original: &'a str,
     /// True if it is not passed on.
     pub(super) is_removed: bool,
 }
 
 /// Joins words to a text that is readable without the removed words.
 pub(super) fn readable(words: &[Word<'_>]) -> String {
-    let mut told: Vec<String> = Vec::new();
+    let mut kept: Vec<String> = Vec::new();
     for sentence in words.split_inclusive(|word| word.ends_a_sentence()) {
         let text = without_pointer(sentence);
-        told.extend(text.filter(|text| !told.contains(text)));
+        kept.extend(text.filter(|text| !kept.contains(text)));
     }
-    told.join(" ")
+    kept.join(" ")
 }
 
 impl Word<'_> {
     fn ends_a_sentence(&self) -> bool {
-        let end = self.said.trim_end_matches(['"', '\'', ')', ']', '`']);
-        end.ends_with(['.', '!', '?']) && !matches!(self.said, "e.g." | "i.e.")
+        let end = self.original.trim_end_matches(['"', '\'', ')', ']', '`']);
+        end.ends_with(['.', '!', '?']) && !matches!(self.original, "e.g." | "i.e.")
     }
 
     fn bare(&self) -> String {
-        super::bare(self.said).to_ascii_lowercase()
+        super::bare(self.original).to_ascii_lowercase()
     }
 
     fn is_one_of(&self, words: &[&str]) -> bool {
@@ -92,22 +92,22 @@ impl Word<'_> {
     /// Returns the word as it is passed on. The punctuation at its end stays.
     fn text(&self) -> String {
         if !self.is_removed {
-            return self.said.to_owned();
+            return self.original.to_owned();
         }
-        let end = self.said.chars().next_back().filter(|end| ".,;!?".contains(*end));
+        let end = self.original.chars().next_back().filter(|end| ".,;!?".contains(*end));
         REMOVED.chars().chain(end).collect()
     }
 }
 
-/// Returns the sentence without a clause like `(see [removed])` or `, see [removed]` at its end. `None` if all of it
-/// only points elsewhere.
+/// Returns the sentence without a clause like `(see [removed])` or `, see [removed]` at its end. Returns `None` if the
+/// whole sentence only points to a removed address.
 fn without_pointer(sentence: &[Word<'_>]) -> Option<String> {
     let turn = (1..sentence.len()).find(|&at| {
         let (before, rest) = sentence.split_at(at);
-        let begins = before.last().is_some_and(|word| word.said.ends_with([',', ';', ':']))
-            || rest.first().is_some_and(|word| word.said.starts_with('('));
+        let begins = before.last().is_some_and(|word| word.original.ends_with([',', ';', ':']))
+            || rest.first().is_some_and(|word| word.original.starts_with('('));
         begins
-            && rest.first().is_some_and(|word| word.is_one_of(TURNS))
+            && rest.first().is_some_and(|word| word.is_one_of(POINTING_VERBS))
             && rest.iter().any(|word| word.is_removed)
     });
     let kept = turn.and_then(|at| sentence.get(..at)).unwrap_or(sentence);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn sentences_that_only_point_to_an_address_are_dropped() {
-        for (said, told) in [
+        for (original, kept) in [
             (
                 "You exceeded your current quota, please check your plan and billing details. For more information on \
                  this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, \
@@ -160,20 +160,20 @@ mod tests {
             ),
             ("See https://a.example", "no reason given"),
         ] {
-            assert_eq!(redact(said, ""), told, "{said}");
+            assert_eq!(redact(original, ""), kept, "{original}");
         }
     }
 
     #[test]
     fn sentences_that_tell_what_failed_stay() {
-        for (said, told) in [
+        for (original, kept) in [
             ("Could not find the file at https://a.example/x.wav.", "Could not find the file at [removed]."),
             ("Failed to connect to worker-3:8000, giving up", "Failed to connect to [removed], giving up"),
             ("The model `x` is gone, learn more here: https://a.example", "The model `x` is gone"),
             ("In project my-project-42, the limit is 3.", "In project [removed], the limit is 3."),
             ("See chapter 3.", "See chapter 3."),
         ] {
-            assert_eq!(redact(said, ""), told, "{said}");
+            assert_eq!(redact(original, ""), kept, "{original}");
         }
     }
 

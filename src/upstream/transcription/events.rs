@@ -1,17 +1,17 @@
-//! The objects of a transcription in every dialect: a whole answer, OpenAI's deltas, its segments with speakers,
+//! Reads the objects of a transcription in every dialect: a whole answer, OpenAI's deltas, its segments with speakers,
 //! Mistral's named events, vLLM's chunks of a chat.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::rest::rest_behind;
+use super::rest::rest_after;
 use crate::task::{Segment, TextKind};
-use crate::upstream::lenient::{Words, words};
-use crate::upstream::objects::{Form, ObjectReader};
+use crate::upstream::lenient::{FieldText, words};
+use crate::upstream::objects::{BodyForm, ObjectReader};
 use crate::upstream::openai_wire::chunk::{self, Chunk};
 use crate::upstream::openai_wire::usage::Counts;
-use crate::upstream::reading::Ending;
+use crate::upstream::reading::AnswerEnd;
 use crate::upstream::surrogates::settled;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::FinishReason;
@@ -21,19 +21,19 @@ const MOST_SECONDS: f64 = 1e9;
 
 /// The source of the text so far. If a server sends the text in two ways, only one of them is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum TextSource {
     Deltas,
     Segments,
 }
 
-/// How much of a transcription has come. Silence is an answer, too.
+/// How much of a transcription has arrived. Silence is an answer, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Extent {
     /// A part.
     Part,
-    /// All of it, if nothing follows: such a text does not tell whether it is the last one.
+    /// The whole transcription, if no other text follows: such a text does not say whether it is the last one.
     MayBeAll,
-    /// All of it: the server has declared the end, in any way.
+    /// The whole transcription: the server has declared the end, in any way.
     All,
 }
 
@@ -44,11 +44,11 @@ pub(super) struct Transcribed {
     speakers: bool,
     /// True if a plain text was requested: events may be plain words.
     plain: bool,
-    told: Option<Told>,
+    text_source: Option<TextSource>,
     /// True after segments with times: then the end may only repeat them.
     is_timed: bool,
     /// The text so far.
-    said: String,
+    text_so_far: String,
     usage: Counts,
     /// True after content in an unknown form in place of a text.
     saw_unreadable: bool,
@@ -62,9 +62,9 @@ impl Transcribed {
         Self {
             speakers,
             plain,
-            told: None,
+            text_source: None,
             is_timed: false,
-            said: String::new(),
+            text_so_far: String::new(),
             usage: Counts::default(),
             saw_unreadable: false,
             extent: Extent::Part,
@@ -72,7 +72,7 @@ impl Transcribed {
         }
     }
 
-    /// Returns true if a whole answer has come.
+    /// Returns true if a whole answer has arrived.
     pub(super) fn is_whole(&self) -> bool {
         self.extent != Extent::Part
     }
@@ -89,7 +89,7 @@ impl Transcribed {
 
     fn say(&mut self, text: &str, batch: &mut Batch) {
         if !text.is_empty() {
-            self.said.push_str(text);
+            self.text_so_far.push_str(text);
             // Texts of one event become one piece.
             batch.push(UpstreamEvent::Text(TextKind::Content, text.to_owned()));
         }
@@ -99,8 +99,10 @@ impl Transcribed {
     fn read<'a>(&mut self, object: &'a Value, fields: &[&str]) -> Cow<'a, str> {
         for value in fields.iter().filter_map(|field| object.get(*field)) {
             match words(value) {
-                Words::Said(text) if !text.is_empty() => return text,
-                said => self.saw_unreadable |= said == Words::Unclear || *value == Value::Bool(false),
+                FieldText::Text(text) if !text.is_empty() => return text,
+                other => {
+                    self.saw_unreadable |= other == FieldText::Unreadable || *value == Value::Bool(false)
+                }
             }
         }
         Cow::Borrowed("")
@@ -108,10 +110,10 @@ impl Transcribed {
 
     fn take_delta(&mut self, delta: &Value, batch: &mut Batch) {
         // If speakers were requested, the segment repeats the text of its deltas with the speaker.
-        let told_again = self.speakers && delta.get("segment_id").is_some_and(|id| !id.is_null());
+        let is_repeated = self.speakers && delta.get("segment_id").is_some_and(|id| !id.is_null());
         let text = self.read(delta, &["delta", "text"]);
-        if self.told != Some(Told::Segments) && !told_again && !text.is_empty() {
-            self.told = Some(Told::Deltas);
+        if self.text_source != Some(TextSource::Segments) && !is_repeated && !text.is_empty() {
+            self.text_source = Some(TextSource::Deltas);
             self.say(&text, batch);
         }
     }
@@ -120,7 +122,7 @@ impl Transcribed {
     fn time(&mut self, segment: &Value, batch: &mut Batch) {
         let time = |field| segment.get(field).and_then(milliseconds);
         if let (Some(start_ms), Some(end_ms)) = (time("start"), time("end"))
-            && let Some(Words::Said(text)) = segment.get("text").map(words)
+            && let Some(FieldText::Text(text)) = segment.get("text").map(words)
             && start_ms <= end_ms
             && !text.trim().is_empty()
         {
@@ -136,23 +138,23 @@ impl Transcribed {
         if !self.speakers {
             return self.take_piece(&text, batch);
         }
-        if self.told == Some(Told::Deltas) || text.trim().is_empty() {
+        if self.text_source == Some(TextSource::Deltas) || text.trim().is_empty() {
             return;
         }
-        self.told = Some(Told::Segments);
-        let start = if self.said.is_empty() { "" } else { "\n" };
+        self.text_source = Some(TextSource::Segments);
+        let start = if self.text_so_far.is_empty() { "" } else { "\n" };
         let speaker = speaker(segment).map(|name| name + ": ").unwrap_or_default();
         self.say(&format!("{start}{speaker}{}", text.trim()), batch);
     }
 
     /// Takes a text that is separate from the one before it.
     fn take_piece(&mut self, text: &str, batch: &mut Batch) {
-        if self.told == Some(Told::Deltas) || text.trim().is_empty() {
+        if self.text_source == Some(TextSource::Deltas) || text.trim().is_empty() {
             return;
         }
-        self.told = Some(Told::Segments);
-        let apart = self.said.is_empty()
-            || self.said.ends_with(char::is_whitespace)
+        self.text_source = Some(TextSource::Segments);
+        let apart = self.text_so_far.is_empty()
+            || self.text_so_far.ends_with(char::is_whitespace)
             || text.starts_with(char::is_whitespace);
         if apart { self.say(text, batch) } else { self.say(&format!(" {text}"), batch) }
     }
@@ -165,14 +167,14 @@ impl Transcribed {
         if !self.is_timed {
             segments.iter().for_each(|segment| self.time(segment, batch));
         }
-        if self.told.is_none() {
+        if self.text_source.is_none() {
             let by_speaker = self.speakers && segments.iter().any(|segment| speaker(segment).is_some());
             if has_text && !by_speaker {
                 self.say(&text, batch);
             } else {
                 segments.iter().for_each(|segment| self.take_segment(segment, batch));
             }
-        } else if let Some(rest) = rest_behind(&self.said, &text) {
+        } else if let Some(rest) = rest_after(&self.text_so_far, &text) {
             // If the whole text differs, the text that was already sent stays: it cannot be taken back.
             self.say(&rest, batch);
         }
@@ -187,7 +189,7 @@ impl Transcribed {
         for (kind, text) in texts {
             match kind {
                 TextKind::Content => {
-                    self.told = Some(Told::Deltas);
+                    self.text_source = Some(TextSource::Deltas);
                     self.say(&text, batch);
                 }
                 TextKind::Refusal => batch.push(UpstreamEvent::Text(kind, text)),
@@ -258,7 +260,7 @@ impl ObjectReader for Transcribed {
     }
 
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
-        if self.saw_unreadable && self.said.is_empty() {
+        if self.saw_unreadable && self.text_so_far.is_empty() {
             return Err(UpstreamError::Invalid("a text in an unknown form".to_owned()));
         }
         let reason = match &self.finish {
@@ -269,20 +271,20 @@ impl ObjectReader for Transcribed {
         Ok(())
     }
 
-    fn ending(&self, form: Form) -> Ending {
+    fn answer_end(&self, form: BodyForm) -> AnswerEnd {
         let is_said = match self.extent {
             Extent::Part => false,
-            Extent::MayBeAll => form == Form::Document,
+            Extent::MayBeAll => form == BodyForm::Document,
             Extent::All => true,
         };
-        if is_said { Ending::Said } else { Ending::Unsaid }
+        if is_said { AnswerEnd::Declared } else { AnswerEnd::NotDeclared }
     }
 
     fn may_be_empty(&self) -> bool {
         self.plain
     }
 
-    fn finish(&mut self, _: Form, batch: &mut Batch) -> Result<(), UpstreamError> {
+    fn finish(&mut self, _: BodyForm, batch: &mut Batch) -> Result<(), UpstreamError> {
         if self.is_whole() { self.done(batch) } else { Err(UpstreamError::Disconnected) }
     }
 }

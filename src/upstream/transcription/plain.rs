@@ -1,4 +1,4 @@
-//! A transcription in plain text. It is sent on as it comes, without the line break at its end.
+//! Reads a transcription in plain text. The text is passed on as it arrives, without the line break at its end.
 
 use crate::task::TextKind;
 use crate::upstream::surrogates::guarded;
@@ -55,9 +55,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_sent_at_once_up_to_what_may_be_its_end() {
+    fn text_is_sent_at_once_except_line_breaks_at_its_end() {
         let mut plain = PlainText::default();
-        let mut told = |bytes: &[u8]| {
+        let mut text_of = |bytes: &[u8]| {
             let mut batch = Batch::new();
             plain.take(bytes, &mut batch);
             batch
@@ -68,9 +68,9 @@ mod tests {
                 })
                 .collect::<String>()
         };
-        assert_eq!(told(b"Hi\r\n"), "Hi");
-        assert_eq!(told(b"\xf0\x9f"), "");
-        assert_eq!(told(b"\x98\x80 you.\n\n"), "\r\n\u{1f600} you.");
+        assert_eq!(text_of(b"Hi\r\n"), "Hi");
+        assert_eq!(text_of(b"\xf0\x9f"), "");
+        assert_eq!(text_of(b"\x98\x80 you.\n\n"), "\r\n\u{1f600} you.");
         let mut batch = Batch::new();
         plain.finish(&mut batch);
         assert_eq!(batch.len(), 1);

@@ -1,12 +1,12 @@
-//! Converts a transcription's body to our events: an event stream, JSON in one piece or a plain text, whichever it is.
+//! Converts a transcription's body to our events. The body is an event stream, one JSON document or a plain text.
 
 use serde_json::Value;
 
 use super::events::Transcribed;
 use super::plain::PlainText;
 use crate::secret::Secret;
-use crate::upstream::objects::{Form as ObjectForm, ObjectEvents, ObjectReader};
-use crate::upstream::reading::{BodyReader, Ending, EventBody};
+use crate::upstream::objects::{BodyForm, ObjectEvents, ObjectReader};
+use crate::upstream::reading::{AnswerEnd, BodyReader, EventBody};
 use crate::upstream::surrogates::guarded;
 use crate::upstream::{Batch, UpstreamError, lenient};
 
@@ -15,7 +15,7 @@ const MAX_WHOLE_BYTES: usize = 8 << 20;
 /// Most white space before such an answer, in bytes.
 const MAX_BLANK_BYTES: usize = 64 * 1024;
 /// Bytes of a body that are enough to recognise its form, from its first character that is not white space.
-const TELLING_BYTES: usize = 16;
+const BYTES_TO_RECOGNISE: usize = 16;
 
 /// The facts that are known before the body comes.
 #[derive(Debug)]
@@ -33,12 +33,12 @@ pub(super) struct Expected {
 pub(super) struct Transcript {
     expected: Expected,
     secret: Secret,
-    form: Form,
+    form: TranscriptForm,
 }
 
 #[derive(Debug)]
-enum Form {
-    /// Too few bytes have come to recognise the form.
+enum TranscriptForm {
+    /// Too few bytes have arrived to recognise the form.
     Unknown(Vec<u8>),
     Events(Box<EventBody<ObjectEvents<Transcribed>>>),
     /// A plain text, which is sent on as it comes.
@@ -49,7 +49,7 @@ enum Form {
 impl Transcript {
     /// Returns a reader of a body. The texts of its errors never contain `secret`, the channel's own key.
     pub(super) fn new(expected: Expected, secret: Secret) -> Self {
-        Self { expected, secret, form: Form::Unknown(Vec::new()) }
+        Self { expected, secret, form: TranscriptForm::Unknown(Vec::new()) }
     }
 
     fn objects(&self) -> ObjectEvents<Transcribed> {
@@ -58,12 +58,12 @@ impl Transcript {
 
     /// Recognises events and plain texts by their first characters. Any other body is judged when it is whole.
     fn recognise(&mut self, ended: bool, batch: &mut Batch) -> Result<(), UpstreamError> {
-        let Form::Unknown(bytes) = &mut self.form else { return Ok(()) };
+        let TranscriptForm::Unknown(bytes) = &mut self.form else { return Ok(()) };
         let is_declared = |content_type: &str| self.expected.content_type == content_type;
         let head = without_mark(bytes).trim_ascii_start();
         // If a plain text was requested, it may have this type as well.
         let are_events = is_declared("text/event-stream") && !self.expected.text;
-        if !are_events && !ended && head.len() < TELLING_BYTES && bytes.len() < MAX_BLANK_BYTES {
+        if !are_events && !ended && head.len() < BYTES_TO_RECOGNISE && bytes.len() < MAX_BLANK_BYTES {
             return Ok(());
         }
         let are_events = are_events
@@ -76,11 +76,11 @@ impl Transcript {
             && !head.starts_with(b"<");
         let bytes = std::mem::take(bytes);
         self.form = if are_events {
-            Form::Events(Box::new(EventBody::new(self.objects())))
+            TranscriptForm::Events(Box::new(EventBody::new(self.objects())))
         } else if is_text {
-            Form::Text(PlainText::default())
+            TranscriptForm::Text(PlainText::default())
         } else {
-            Form::Whole(Vec::new())
+            TranscriptForm::Whole(Vec::new())
         };
         self.take(without_mark(&bytes), batch)
     }
@@ -118,7 +118,7 @@ impl Transcript {
                 objects.reader().take_text(&guarded(text.trim_end_matches(['\r', '\n'])), batch);
             }
         }
-        objects.reader().finish(ObjectForm::Document, batch)
+        objects.reader().finish(BodyForm::Document, batch)
     }
 }
 
@@ -149,19 +149,19 @@ fn looks_like_events(head: &[u8], declared_as_text: bool) -> bool {
 impl BodyReader for Transcript {
     fn take(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), UpstreamError> {
         match &mut self.form {
-            Form::Unknown(so_far) => {
+            TranscriptForm::Unknown(so_far) => {
                 so_far.extend_from_slice(bytes);
                 self.recognise(false, batch)
             }
-            Form::Events(events) => events.take(bytes, batch),
-            Form::Text(text) => {
+            TranscriptForm::Events(events) => events.take(bytes, batch),
+            TranscriptForm::Text(text) => {
                 text.take(bytes, batch);
                 Ok(())
             }
-            Form::Whole(so_far) if so_far.len() + bytes.len() > MAX_WHOLE_BYTES => {
+            TranscriptForm::Whole(so_far) if so_far.len() + bytes.len() > MAX_WHOLE_BYTES => {
                 Err(UpstreamError::Invalid(format!("an answer of more than {MAX_WHOLE_BYTES} bytes")))
             }
-            Form::Whole(so_far) => {
+            TranscriptForm::Whole(so_far) => {
                 so_far.extend_from_slice(bytes);
                 Ok(())
             }
@@ -170,9 +170,9 @@ impl BodyReader for Transcript {
 
     fn cut(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         match &mut self.form {
-            Form::Events(events) => events.cut(batch),
+            TranscriptForm::Events(events) => events.cut(batch),
             // A body that parses is whole.
-            Form::Whole(body) | Form::Unknown(body)
+            TranscriptForm::Whole(body) | TranscriptForm::Unknown(body)
                 if lenient::parse(&String::from_utf8_lossy(without_mark(body)))
                     .is_ok_and(|json| json.is_object()) =>
             {
@@ -182,22 +182,22 @@ impl BodyReader for Transcript {
         }
     }
 
-    fn ending(&self) -> Ending {
+    fn answer_end(&self) -> AnswerEnd {
         match &self.form {
-            Form::Events(events) => events.ending(),
-            _ => Ending::Unsaid,
+            TranscriptForm::Events(events) => events.answer_end(),
+            _ => AnswerEnd::NotDeclared,
         }
     }
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         self.recognise(true, batch)?;
-        match std::mem::replace(&mut self.form, Form::Unknown(Vec::new())) {
-            Form::Events(mut events) => events.finish(batch),
-            Form::Text(text) => {
+        match std::mem::replace(&mut self.form, TranscriptForm::Unknown(Vec::new())) {
+            TranscriptForm::Events(mut events) => events.finish(batch),
+            TranscriptForm::Text(text) => {
                 text.finish(batch);
                 Ok(())
             }
-            Form::Whole(body) | Form::Unknown(body) => self.take_whole(&body, batch),
+            TranscriptForm::Whole(body) | TranscriptForm::Unknown(body) => self.take_whole(&body, batch),
         }
     }
 }

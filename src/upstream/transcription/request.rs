@@ -1,6 +1,6 @@
 //! Our request as a form (RFC 7578) with a file in it.
 //!
-//! The file comes last: a server that reads the form as it comes knows all fields when the file begins.
+//! The file comes last, so a server that reads the form as it arrives has all fields when the file begins.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ const BOUNDARY_CHARACTERS: usize = 32;
 
 /// A form, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Form {
+pub(super) struct MultipartForm {
     /// The content type, which names the boundary.
     pub(super) content_type: String,
     /// The body.
@@ -26,7 +26,10 @@ pub(super) struct Form {
 ///
 /// # Errors
 /// If there is not exactly one audio.
-pub(super) fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> Result<Form, UpstreamError> {
+pub(super) fn form(
+    request: UpstreamRequest,
+    options: &TranscriptionOptions,
+) -> Result<MultipartForm, UpstreamError> {
     let UpstreamRequest { question, audio, .. } = request;
     let audio = UpstreamRequest::only_audio(audio)?;
     let boundary = format!("hearken-{}", random_text(BOUNDARY_CHARACTERS));
@@ -44,7 +47,7 @@ pub(super) fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> 
         container.media_type()
     );
     let behind = format!("\r\n--{boundary}--\r\n");
-    Ok(Form {
+    Ok(MultipartForm {
         content_type: format!("multipart/form-data; boundary={boundary}"),
         pieces: [Bytes::from(before).into(), BodyPiece::plain(audio.bytes), Bytes::from(behind).into()],
     })
@@ -53,8 +56,8 @@ pub(super) fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> 
 /// Returns the fields beside the file. There is no field for a system prompt, a token limit or reasoning.
 fn fields(question: &Question, options: &TranscriptionOptions) -> Vec<(&'static str, String)> {
     let diarized = options.response_format == ResponseFormat::DiarizedJson;
-    // A hint of style and names, not an instruction: the default prompt would be taken for speech. The models that tell
-    // speakers apart refuse it.
+    // The prompt of a transcription is a hint of style and names, not an instruction, so hearken's default prompt is
+    // not sent: the model would take it for speech. Models that distinguish speakers refuse the field.
     let hint = Some(hint(question)).filter(|hint| !(hint.is_empty() || hint == DEFAULT_PROMPT || diarized));
     let yes = |is: bool| is.then(|| "true".to_owned());
     let fields = [
@@ -65,7 +68,7 @@ fn fields(question: &Question, options: &TranscriptionOptions) -> Vec<(&'static 
         ("temperature", question.temperature.map(|temperature| temperature.to_string())),
         ("stream", yes(options.stream)),
         ("stream_include_usage", yes(options.stream && options.stream_options)),
-        // OpenAI requires it if speakers are told apart in more than 30 s of audio.
+        // OpenAI requires this field if speakers are to be distinguished in more than 30 s of audio.
         ("chunking_strategy", diarized.then(|| "auto".to_owned())),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

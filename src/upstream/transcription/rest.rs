@@ -1,4 +1,4 @@
-//! The part of a whole text that follows the text sent so far, even if the two are spelled differently.
+//! Finds the part of a whole text that follows the text sent so far, even if the two are spelled differently.
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
@@ -9,7 +9,7 @@ use crate::upstream::surrogates::{from_units, units};
 ///
 /// The two are compared exactly, and if they differ, by their letters and digits: a model that corrects itself at the
 /// end changes case, punctuation, white space and accents.
-pub(super) fn rest_behind(said: &str, whole: &str) -> Option<String> {
+pub(super) fn rest_after(said: &str, whole: &str) -> Option<String> {
     let (said, whole) = (said.trim_start(), whole.trim_start());
     // They are compared by UTF-16 units: the last delta may end between the two halves of a character.
     let rest = units(whole).strip_prefix(units(said).as_slice()).map(from_units);
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_of_a_whole_text_is_found_behind_another_spelling() {
+    fn the_rest_of_a_text_is_found_after_another_spelling() {
         for (said, whole, rest) in [
             ("Hello ", "Hello world", Some("world")),
             ("hello world", "Hello, world. And more.", Some(". And more.")),
@@ -82,7 +82,7 @@ mod tests {
             ("Hello word", "Hello world and more", None),
             ("Hello", "Hello  ", None),
         ] {
-            assert_eq!(rest_behind(said, whole).as_deref(), rest, "{said:?} {whole:?}");
+            assert_eq!(rest_after(said, whole).as_deref(), rest, "{said:?} {whole:?}");
         }
     }
 }

@@ -7,12 +7,12 @@ use crate::upstream::{ChannelHealth, Fault, UpstreamError};
 
 /// Reports that the upstream has begun to answer a call.
 pub(super) fn answers(channel: &Channel) {
-    works_again(channel, channel.breaker.spoke());
+    works_again(channel, channel.breaker.answer_begun());
 }
 
 /// Reports that a call has completed.
-pub(super) fn worked(channel: &Channel) {
-    works_again(channel, channel.breaker.worked());
+pub(super) fn completed(channel: &Channel) {
+    works_again(channel, channel.breaker.completed());
 }
 
 fn works_again(channel: &Channel, was_resting: bool) {

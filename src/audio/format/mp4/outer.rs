@@ -17,7 +17,7 @@ const KNOWN: [&[u8; 4]; 15] = [
 const FIRST_BLOCK: u64 = 64;
 const BLOCK: u64 = 64 << 10;
 /// The number of bytes that identify a box: its head, and the head of the first box in it.
-const TOLD: u64 = 2 * HEAD;
+const IDENTIFIED: u64 = 2 * HEAD;
 /// The longest fragment that is read to check whether it is damaged.
 const LONGEST_FRAGMENT: u64 = 1 << 20;
 
@@ -74,14 +74,14 @@ impl Outer {
         // Other bytes can look like a box, usually like one that is far too long.
         let Some((head, end)) = head.filter(|(head, end)| *end <= self.end || KNOWN.contains(&&head.kind))
         else {
-            let next = next_told(source, start + 1, self.end)?;
+            let next = next_identified(source, start + 1, self.end)?;
             return Ok(next.map(|next| self.found(None, HEAD, next)));
         };
         if &head.kind == b"moof" && end <= self.end {
             let bytes = read_stretch(source, start, (end - start).min(LONGEST_FRAGMENT))?;
             if !is_fragment(&bytes) {
                 // The size of the fragment may be wrong, too.
-                let next = next_told(source, start + HEAD, end)?.unwrap_or(end);
+                let next = next_identified(source, start + HEAD, end)?.unwrap_or(end);
                 return Ok(Some(self.found(None, HEAD, next)));
             }
         }
@@ -94,10 +94,10 @@ impl Outer {
 }
 
 /// Returns the place of the next box that can be identified: a fragment, or the index. Another file ends the search.
-fn next_told(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Result<Option<u64>> {
+fn next_identified(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Result<Option<u64>> {
     // The read size grows with the gap: many short gaps must not cost a whole block each.
     let mut block = FIRST_BLOCK;
-    while end.saturating_sub(at) >= TOLD {
+    while end.saturating_sub(at) >= IDENTIFIED {
         let bytes = read_stretch(source, at, block.min(end - at))?;
         block = (2 * block).min(BLOCK);
         for place in memchr::memchr2_iter(b'm', b'f', &bytes) {
@@ -106,20 +106,20 @@ fn next_told(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Resu
             if super::is_type(found) {
                 return Ok(None);
             }
-            if is_told(found) {
+            if is_identified(found) {
                 return Ok(Some(at + start as u64));
             }
         }
-        if (bytes.len() as u64) < TOLD {
+        if (bytes.len() as u64) < IDENTIFIED {
             break;
         }
-        at += bytes.len() as u64 - TOLD + 1;
+        at += bytes.len() as u64 - IDENTIFIED + 1;
     }
     Ok(None)
 }
 
 /// Returns true if these bytes begin a fragment or an index, as far as the bytes show.
-fn is_told(bytes: &[u8]) -> bool {
+fn is_identified(bytes: &[u8]) -> bool {
     let (head, inside) = bytes.split_at_checked(HEAD as usize).unwrap_or_default();
     match head.get(4..) {
         Some(b"moof") => inside.starts_with(b"\0\0\0\x10mfhd"),

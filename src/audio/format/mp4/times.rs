@@ -1,6 +1,6 @@
-//! Impossible times. A track states how many time units make a second, and how many units each of its samples lasts; a
-//! codec fixes how long a sample lasts. If the two contradict each other, the codec is right, because playback follows
-//! what the codec decodes.
+//! Finds impossible times. A track states how many time units make a second, and how many units each of its samples
+//! lasts. A codec also determines how long a sample lasts. If the two contradict each other, the codec is right,
+//! because it decides the playback.
 
 use std::io::{self, Read, Seek};
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Bodies of Gemini's answers, and their outcomes.
+//! Tests of Gemini's answers and their outcomes.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn text(text: &str, reason: &str) -> String {
 const STOP: &str = r#","finishReason":"STOP""#;
 
 #[test]
-fn the_latest_usage_counts_field_by_field() {
+fn each_field_of_the_latest_usage_replaces_the_earlier_one() {
     let body = event(
         r#"{"usageMetadata":{"promptTokenCount":15,"thoughtsTokenCount":5,"toolUsePromptTokenCount":2}}"#,
     ) + &text("a", STOP)
@@ -65,7 +65,7 @@ fn thoughts_are_separate_and_parts_of_one_event_are_joined() {
 }
 
 #[test]
-fn every_way_to_end_has_its_outcome() {
+fn each_way_to_end_a_reply_has_its_outcome() {
     let reason = |word: &str| {
         event(&format!(r#"{{"candidates":[{{"finishReason":"{word}","finishMessage":"why"}}]}}"#))
     };
@@ -75,7 +75,7 @@ fn every_way_to_end_has_its_outcome() {
         (reason("STOP"), ok(FinishReason::Stop)),
         (reason("MAX_TOKENS"), ok(FinishReason::Length)),
         (reason("SAFETY"), ok(FinishReason::ContentFilter)),
-        (reason("OTHER"), Err(UpstreamError::Speechless("finished with OTHER and without text: why".into()))),
+        (reason("OTHER"), Err(UpstreamError::NoText("finished with OTHER and without text: why".into()))),
         (text("a", "") + &reason("LANGUAGE"), ok(FinishReason::Stop)),
         (text("a", "") + &reason("NEW_REASON"), ok(FinishReason::Stop)),
         (text("a", ""), Err(UpstreamError::Disconnected)),
@@ -89,7 +89,7 @@ fn every_way_to_end_has_its_outcome() {
             event(
                 r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]},"finishReason":"STOP"}]}"#,
             ),
-            Err(UpstreamError::Speechless(
+            Err(UpstreamError::NoText(
                 "the model called a function instead of answering, although no function was offered".into(),
             )),
         ),
@@ -154,7 +154,7 @@ fn refusals_have_their_fault_and_delay() {
 }
 
 #[test]
-fn a_daily_quota_is_not_a_passing_limit() {
+fn a_daily_quota_is_not_a_limit_that_passes_soon() {
     let quota = |id: &str| {
         let body = format!(
             r#"{{"error":{{"code":429,"details":[{{"violations":[{{"quotaId":"{id}"}}]}},{{"retryDelay":"48s"}}]}}}}"#
@@ -189,7 +189,7 @@ fn a_block_after_text_is_a_content_filter() {
 }
 
 #[test]
-fn a_second_candidate_is_never_mixed_in() {
+fn the_text_of_a_second_candidate_is_not_part_of_the_answer() {
     let candidate = |index: serde_json::Value, text: &str, reason: &str| {
         json!({"index": index, "finishReason": reason,
         "content": {"parts": [{"text": text}]}})
@@ -263,7 +263,7 @@ fn openais_end_mark_ends_a_finished_answer() {
 }
 
 /// Returns the outcome of these pieces of a body, on a connection that then breaks or stays silent.
-async fn ends_badly(pieces: &[&str], is_cut: bool) -> Outcome {
+async fn outcome_without_end(pieces: &[&str], is_cut: bool) -> Outcome {
     let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from((*piece).to_owned()))).collect();
     let cut = stream::iter(is_cut.then_some(Err(PayloadError::Incomplete(None))));
     let body = stream::iter(pieces).chain(cut).chain(stream::pending()).boxed_local();
@@ -276,7 +276,7 @@ async fn ends_badly(pieces: &[&str], is_cut: bool) -> Outcome {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_break_after_the_last_finish_reason_loses_nothing() {
+async fn a_break_after_the_last_finish_reason_loses_no_text() {
     let (a, b) = (text("a", ""), text("b", STOP));
     let length = text("", r#","finishReason":"MAX_TOKENS""#);
     let usage = event(r#"{"usageMetadata":{"promptTokenCount":0}}"#);
@@ -290,15 +290,15 @@ async fn a_break_after_the_last_finish_reason_loses_nothing() {
             (vec![&a, &length], ok("a", FinishReason::Length)),
         ] {
             let pieces: Vec<_> = pieces.into_iter().map(String::as_str).collect();
-            assert_eq!(ends_badly(&pieces, is_cut).await, expected, "{is_cut} {pieces:?}");
+            assert_eq!(outcome_without_end(&pieces, is_cut).await, expected, "{is_cut} {pieces:?}");
         }
     }
     // The end of the answer, in a line without its line break.
-    assert_eq!(ends_badly(&[&a, b.trim_end()], true).await, ok("ab", FinishReason::Stop));
+    assert_eq!(outcome_without_end(&[&a, b.trim_end()], true).await, ok("ab", FinishReason::Stop));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_break_after_any_other_stop_is_a_cut() {
+async fn an_answer_that_breaks_after_an_earlier_stop_is_cut() {
     // Some models put STOP on every piece, and some proxies on an empty first one.
     let texts = [text("a", STOP), text("b", STOP), text("", STOP), text("a", "")];
     let [a, b, empty, open] = texts.each_ref().map(String::as_str);
@@ -307,8 +307,8 @@ async fn a_break_after_any_other_stop_is_a_cut() {
         [(&[a, b][..], "ab"), (&[empty], ""), (&[empty, b], "b"), (&[a, half], "a"), (&[open], "a")]
     {
         let cut = Err(UpstreamError::Disconnected);
-        assert_eq!(ends_badly(pieces, true).await, (said.to_owned(), cut), "{pieces:?}");
-        let silent = ends_badly(pieces, false).await.1;
+        assert_eq!(outcome_without_end(pieces, true).await, (said.to_owned(), cut), "{pieces:?}");
+        let silent = outcome_without_end(pieces, false).await.1;
         assert!(silent.is_err(), "{pieces:?}: {silent:?}");
     }
 }
@@ -344,7 +344,7 @@ fn a_finish_reason_of_any_type_counts() {
 }
 
 #[test]
-fn a_text_of_another_type_is_shown_if_its_meaning_is_clear() {
+fn a_text_of_another_json_type_is_shown_if_its_meaning_is_clear() {
     let of = |content: &str| {
         let odd = event(&format!(r#"{{"candidates":[{{"content":{content}}}]}}"#));
         let end = event(r#"{"candidates":[{"finishReason":"STOP"}]}"#);

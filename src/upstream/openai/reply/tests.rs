@@ -1,4 +1,4 @@
-//! Bodies of chat completions, as each server writes them, and their outcomes, however they are cut.
+//! Tests of chat completions as each server writes them. The outcome must not depend on how the body is cut.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn refused(text: &str, fault: Fault, status: Option<u16>, message: &str) -> Outc
 }
 
 #[test]
-fn openai_sends_role_texts_end_and_usage() {
+fn openai_sends_a_role_then_texts_an_end_and_the_usage() {
     let body = event(&choice(json!({"role": "assistant", "content": "", "refusal": null}), None))
         + &say("The ")
         + &say("end.")
@@ -88,7 +88,7 @@ fn openai_sends_role_texts_end_and_usage() {
 }
 
 #[test]
-fn azure_begins_without_a_choice() {
+fn the_first_chunk_of_azure_has_no_choice() {
     let first = json!({"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": []});
     let mut filtered = choice(json!({"content": "Why"}), None);
     filtered["choices"][0]["content_filter_results"] = json!({"hate": {"filtered": false}});
@@ -97,7 +97,7 @@ fn azure_begins_without_a_choice() {
 }
 
 #[test]
-fn openrouter_sends_comments_repeats_and_usage_beside_a_choice() {
+fn openrouter_sends_comments_and_a_usage_beside_a_choice() {
     let thought = json!({"role": "assistant", "content": "", "reasoning": "Hm",
         "reasoning_details": [{"type": "reasoning.text", "text": "Hm", "index": 0}]});
     let mut last = choice(
@@ -164,16 +164,16 @@ fn cut(text: &str, bytes: usize) -> String {
 }
 
 #[test]
-fn mistral_sends_thinking_in_lists_and_counts_audio_apart() {
+fn mistral_sends_thinking_in_lists_and_counts_audio_separately() {
     let thinking = json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "So 14"}], "closed": true},
         {"type": "text", "text": "1"}]});
     let mut last = choice(json!({"content": "44"}), Some("stop"));
     last["usage"] =
         json!({"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 385, "prompt_audio_seconds": 3});
     let (text, end) = read(&(event(&choice(thinking, None)) + &event(&last) + DONE));
-    let told = end.unwrap().1;
-    assert_eq!((text.as_str(), told.prompt_tokens, told.completion_tokens), ("(So 14)144", 379, 6));
-    assert_eq!((told.total_tokens, told.prompt_tokens_details.audio_tokens), (385, 375));
+    let usage = end.unwrap().1;
+    assert_eq!((text.as_str(), usage.prompt_tokens, usage.completion_tokens), ("(So 14)144", 379, 6));
+    assert_eq!((usage.total_tokens, usage.prompt_tokens_details.audio_tokens), (385, 375));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn snowflake_sends_no_finish_reason() {
 }
 
 #[test]
-fn every_way_to_end_has_its_outcome() {
+fn each_way_to_end_a_reply_has_its_outcome() {
     for (body, expected) in [
         (stop("stop"), ok("", FinishReason::Stop)),
         (stop("length") + DONE, ok("", FinishReason::Length)),
@@ -262,7 +262,7 @@ fn every_way_to_end_has_its_outcome() {
 }
 
 #[test]
-fn an_error_is_found_in_any_place_even_after_the_end() {
+fn an_error_in_any_place_fails_the_reply_even_after_the_end() {
     let error = json!({"error": {"message": "m", "code": 503}});
     let pretty = format!("{error:#}\n");
     for body in [
@@ -290,7 +290,7 @@ fn an_error_is_found_in_any_place_even_after_the_end() {
 
 proptest! {
     #[test]
-    fn any_bytes_have_an_outcome_that_no_cut_changes(
+    fn the_outcome_of_a_body_does_not_depend_on_how_it_is_cut(
         lines in prop::collection::vec(
             prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..24),
@@ -302,10 +302,10 @@ proptest! {
             ],
             0..16,
         ),
-        ending in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+        answer_end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
     ) {
-        let body = lines.join(ending.as_bytes());
+        let body = lines.join(answer_end.as_bytes());
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(body.len() + 1)).collect();
         cuts.sort_unstable();
         prop_assert_eq!(read_cut_body(reader(), &body, &cuts), read_body(reader(), &body, usize::MAX));
@@ -313,7 +313,7 @@ proptest! {
 }
 
 #[test]
-fn a_refusal_is_sent_as_one_and_is_not_an_empty_answer() {
+fn a_refusal_is_reported_as_a_refusal_and_not_as_an_empty_answer() {
     let no = |delta: Value| event(&choice(delta, None));
     let body = no(json!({"role": "assistant", "content": null, "refusal": ""}))
         + &no(json!({"refusal": "I will"}))
@@ -349,7 +349,7 @@ fn old_completions_are_read_and_unreadable_content_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_stays_open_after_the_end_delays_nothing() {
+async fn an_answer_ends_although_its_connection_stays_open() {
     let body = Bytes::from(say("a") + &stop("stop"));
     let open = stream::iter([Ok(body)]).chain(stream::pending()).boxed_local();
     let batches: Vec<_> = events(open, reader(), Duration::from_secs(60)).collect().await;
@@ -396,7 +396,7 @@ fn spoken_words_are_the_answer_if_the_model_wrote_nothing() {
 
 #[test]
 fn a_tool_call_is_not_an_empty_answer() {
-    let called = UpstreamError::Speechless(
+    let called = UpstreamError::NoText(
         "the model called a tool instead of answering, although no tool was offered".into(),
     );
     let calls =
@@ -430,7 +430,7 @@ fn content_in_an_unknown_form_is_not_an_empty_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_break_after_the_end_loses_nothing() {
+async fn a_connection_that_breaks_after_the_end_loses_no_text() {
     for (text, expected) in [
         (say("a") + &stop("stop"), ok("a", FinishReason::Stop)),
         (say("a") + &stop("stop") + "data: {\"error\": {\"mess", cut_off("a")),
@@ -480,7 +480,7 @@ fn a_finish_reason_of_any_type_counts() {
 }
 
 #[test]
-fn a_text_of_another_type_is_shown_in_its_place() {
+fn a_text_of_another_json_type_is_part_of_the_answer() {
     for (odd, said) in [(json!(42), "42"), (json!({"type": "text", "text": "X"}), "X"), (json!(true), "true")]
     {
         let odd = event(&choice(json!({ "content": odd }), None));
@@ -506,7 +506,7 @@ fn a_single_choice_is_the_answer_whatever_its_index() {
 }
 
 #[test]
-fn invalid_counts_leave_the_valid_ones() {
+fn invalid_counts_do_not_change_valid_counts() {
     let mut good = choice(json!({"content": "a"}), None);
     good["usage"] = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
     for odd in ["{}", "null", "{\"prompt_tokens\":NaN,\"completion_tokens\":-1}"] {

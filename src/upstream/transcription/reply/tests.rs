@@ -1,4 +1,4 @@
-//! Transcriptions in every form and dialect, and their outcomes, however they are cut.
+//! Tests of transcriptions in every form and dialect. The outcome must not depend on how the body is cut.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -179,7 +179,7 @@ fn openais_deltas_end_with_done() {
 }
 
 #[test]
-fn segments_are_joined_or_follow_their_speakers() {
+fn segments_are_joined_or_written_after_their_speakers() {
     let done = json!({"type": "transcript.text.done", "text": "Hi. Hello there.", "usage": tokens()});
     let body = event(&segment("A", "Hi."))
         + &event(&segment("B", " Hello"))
@@ -243,7 +243,7 @@ fn mistral_names_its_events() {
 }
 
 #[test]
-fn texts_without_a_type_follow_each_other() {
+fn texts_without_a_type_are_joined() {
     let body = event(&json!({"text": "Hi"}))
         + &event(&json!({"text": " there."}))
         + &event(&json!({"text": "Yes."}));
@@ -352,7 +352,7 @@ fn values_of_the_wrong_type_do_not_fail_the_transcript() {
 
 proptest! {
     #[test]
-    fn any_bytes_have_an_outcome_that_no_cut_changes(
+    fn the_outcome_of_a_body_does_not_depend_on_how_it_is_cut(
         content_type in prop::sample::select(vec![SSE, JSON, TEXT, ""]),
         (text, speakers) in any::<(bool, bool)>(),
         lines in prop::collection::vec(
@@ -368,10 +368,10 @@ proptest! {
             ],
             0..12,
         ),
-        ending in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+        answer_end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
     ) {
-        let body = lines.join(ending.as_bytes());
+        let body = lines.join(answer_end.as_bytes());
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(body.len() + 1)).collect();
         cuts.sort_unstable();
         let transcript = || reader(content_type, text, speakers);
@@ -397,7 +397,7 @@ fn events_that_are_not_objects_do_not_fail_the_answer() {
 }
 
 #[test]
-fn a_text_of_another_type_is_shown_or_is_an_error() {
+fn a_text_of_another_json_type_is_shown_or_is_an_error() {
     assert_eq!(read(JSON, r#"{"text":42}"#), ok("42"));
     assert_eq!(read(JSON, r#"{"text":{"value":"Hi"}}"#), ok("Hi"));
     let unknown = invalid("a text in an unknown form");
@@ -419,7 +419,7 @@ fn silence_is_an_empty_answer_if_a_plain_text_was_requested() {
 }
 
 #[test]
-fn a_whole_transcript_survives_a_broken_connection() {
+fn a_whole_transcript_counts_although_its_connection_broke() {
     let cut = |content_type: &str, body: &str| {
         let mut batch = Batch::new();
         let mut reader = reader(content_type, false, false);

@@ -1,11 +1,11 @@
-//! The fate of a transaction: whether it is committed.
+//! Whether a transaction is committed.
 
 use crate::store::StoreError;
 use crate::store::health::Trouble;
 
-/// The fate of a transaction.
+/// The status of a transaction after its commit.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum CommitStatus {
     /// The transaction is committed.
     Committed,
     /// The transaction may or may not be committed: SQLite cannot tell, or the files contradict SQLite. Its callers get
@@ -16,9 +16,9 @@ pub(super) enum Fate {
     Undone(Trouble),
 }
 
-impl Fate {
-    /// Returns the fate of a transaction whose commit fails. Its last frame may be on the disk anyway, unless there was
-    /// no room for it.
+impl CommitStatus {
+    /// Returns the status of a transaction whose commit failed. Its last frame may be on the disk anyway, unless there
+    /// was no room for it.
     pub(super) fn of_failed_commit(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Full(_) => Self::Undone(trouble),
@@ -35,7 +35,7 @@ impl Fate {
     }
 
     /// Returns the result that the caller of one write gets.
-    pub(super) fn tell<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn result_for_caller<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         self.trouble().map_or(result, |trouble| Err(trouble.clone().into()))
     }
 }

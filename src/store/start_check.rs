@@ -1,19 +1,19 @@
-//! A rehearsal of a start on a data directory, which leaves nothing behind.
+//! Checks whether a server can start on a data directory, and leaves nothing behind.
 
 use std::fs::{OpenOptions, remove_dir};
 use std::path::Path;
 
 use super::StoreError;
+use super::commit_counter::LostCommits;
 use super::integrity::examine;
 use super::key_table::keys;
 use super::sqlite::{database, error_in, file_error, make_directory};
-use super::tally::LostCommits;
 use crate::keys::KeyRecord;
 
 /// A data directory on which a server can start.
 #[derive(Debug, Default)]
-pub struct Rehearsed {
-    /// The keys in it. None if its database is of an older version, which the rehearsal does not change.
+pub struct StartCheck {
+    /// The keys in it. None if its database is of an older version, which this check does not change.
     pub keys: Vec<KeyRecord>,
     /// The commits that its database has lost, if any.
     pub lost: Option<LostCommits>,
@@ -24,7 +24,7 @@ pub struct Rehearsed {
 ///
 /// # Errors
 /// The error that the start would return.
-pub fn rehearse(data_dir: &Path) -> Result<Rehearsed, StoreError> {
+pub fn check_start(data_dir: &Path) -> Result<StartCheck, StoreError> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
     let missing: Vec<&Path> = data_dir.ancestors().take_while(is_missing).collect();
     let rehearsed = make_directory(data_dir).and_then(|()| use_directory(data_dir));
@@ -35,7 +35,7 @@ pub fn rehearse(data_dir: &Path) -> Result<Rehearsed, StoreError> {
     rehearsed
 }
 
-fn use_directory(data_dir: &Path) -> Result<Rehearsed, StoreError> {
+fn use_directory(data_dir: &Path) -> Result<StartCheck, StoreError> {
     // A temporary file has no name and disappears with its handle.
     let take_file = |folder: &Path| tempfile::tempfile_in(folder).map(drop).map_err(file_error(folder));
     take_file(data_dir)?;
@@ -52,11 +52,11 @@ fn use_directory(data_dir: &Path) -> Result<Rehearsed, StoreError> {
         }
     }
     if database.metadata().map_or(0, |about| about.len()) == 0 {
-        return Ok(Rehearsed::default());
+        return Ok(StartCheck::default());
     }
     let examined = examine(data_dir).map_err(error_in(data_dir))?;
     let keys = if examined.is_current { keys(&examined.connection)? } else { Vec::new() };
-    Ok(Rehearsed { keys, lost: examined.lost })
+    Ok(StartCheck { keys, lost: examined.lost })
 }
 
 #[cfg(test)]
@@ -88,16 +88,16 @@ mod tests {
     }
 
     #[test]
-    fn a_rehearsal_leaves_nothing_behind() {
+    fn a_start_check_leaves_nothing_behind() {
         let home = tempfile::tempdir().unwrap();
         let data_dir = home.path().join("a/b/c");
-        assert_eq!(rehearse(&data_dir).unwrap().keys, []);
+        assert_eq!(check_start(&data_dir).unwrap().keys, []);
         assert_eq!(content(home.path()), []);
         // An attempt that fails halfway leaves nothing behind, either.
         std::fs::write(home.path().join("file"), "").unwrap();
         let before = content(home.path());
-        assert!(matches!(rehearse(&home.path().join("file/x")), Err(StoreError::Directory { .. })));
-        assert!(matches!(rehearse(Path::new("/proc/x/y")), Err(StoreError::Directory { .. })));
+        assert!(matches!(check_start(&home.path().join("file/x")), Err(StoreError::Directory { .. })));
+        assert!(matches!(check_start(Path::new("/proc/x/y")), Err(StoreError::Directory { .. })));
         assert_eq!(content(home.path()), before);
     }
 
@@ -116,17 +116,17 @@ mod tests {
         table.create(record.clone()).await.unwrap();
         // Once with the log, as under a running server, and once without.
         let before = content(&data_dir);
-        assert_eq!(rehearse(&data_dir).unwrap().keys, std::slice::from_ref(&record));
+        assert_eq!(check_start(&data_dir).unwrap().keys, std::slice::from_ref(&record));
         assert_eq!(content(&data_dir), before);
         drop(connection);
         let before = content(&data_dir);
         assert_eq!(before.len(), 1, "{before:?}");
-        assert_eq!(rehearse(&data_dir).unwrap().keys, [record]);
+        assert_eq!(check_start(&data_dir).unwrap().keys, [record]);
         assert_eq!(content(&data_dir), before);
     }
 
     #[actix_rt::test]
-    async fn a_rehearsal_refuses_each_database_that_a_start_refuses() {
+    async fn a_start_check_refuses_each_database_that_a_start_refuses() {
         let data_dir = tempfile::tempdir().unwrap();
         let table = KeyTable::make(data_dir.path()).unwrap();
         table.list().await.unwrap();
@@ -134,7 +134,7 @@ mod tests {
         let said = async |change: &str| {
             Connection::open(&path).unwrap().execute_batch(change).unwrap();
             let before = std::fs::read(&path).unwrap();
-            let said = rehearse(data_dir.path()).unwrap_err().to_string();
+            let said = check_start(data_dir.path()).unwrap_err().to_string();
             // The command line, which would write to it, gets the same error and does not write.
             assert_eq!(table.list().await.unwrap_err().to_string(), said);
             assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -161,7 +161,7 @@ mod tests {
             );
         }
         std::fs::write(&path, "this is no database, whatever its name says").unwrap();
-        let said = rehearse(data_dir.path()).unwrap_err().to_string();
+        let said = check_start(data_dir.path()).unwrap_err().to_string();
         assert!(said.contains("hearken.sqlite is damaged"), "{said}");
     }
 }

@@ -1,4 +1,4 @@
-//! Checks whether a channel's upstream takes a request, and words the refusal if it does not.
+//! Checks whether a channel's upstream takes a request, and makes the refusal if it does not.
 
 use super::Channel;
 use super::choose::Wanted;
@@ -10,7 +10,7 @@ impl Channel {
     ///
     /// # Errors
     /// `unsupported_audio_format` with the list of accepted formats, or `audio_too_large`.
-    pub fn judge(&self, wanted: &Wanted<'_>) -> Result<(), Failure> {
+    pub fn check_request(&self, wanted: &Wanted<'_>) -> Result<(), Failure> {
         if let Some(container) = wanted.containers().find(|container| !self.formats.contains(container)) {
             return Err(unsupported_format(container, &self.formats));
         }
@@ -50,7 +50,7 @@ pub(super) fn too_large(bytes: usize, most: usize) -> Failure {
     .with_param("audio_url")
 }
 
-pub(super) fn too_hot(temperature: f64, most: f64) -> Failure {
+pub(super) fn temperature_out_of_range(temperature: f64, most: f64) -> Failure {
     Failure::new(
         ErrorCode::ModelRuleViolation,
         format!("This model takes a temperature from 0 to {most}, and {temperature} was sent; lower it"),
@@ -72,13 +72,13 @@ mod tests {
             ..silent_channel("narrow", &["m"])
         };
         let question = Question::short("m".into(), "prompt".into(), None);
-        let judge = |known: &[_]| channel.judge(&Wanted::of(&question, known.to_vec()));
-        assert_eq!(judge(&[(Container::Mp3, 4)]), Ok(()));
-        assert_eq!(judge(&[(Container::Mp3, 2), (Container::Wav, 2)]), Ok(()));
-        let failure = judge(&[(Container::Wav, 1), (Container::M4a, 5)]).unwrap_err();
+        let check_request = |known: &[_]| channel.check_request(&Wanted::of(&question, known.to_vec()));
+        assert_eq!(check_request(&[(Container::Mp3, 4)]), Ok(()));
+        assert_eq!(check_request(&[(Container::Mp3, 2), (Container::Wav, 2)]), Ok(()));
+        let failure = check_request(&[(Container::Wav, 1), (Container::M4a, 5)]).unwrap_err();
         assert_eq!(failure.code, ErrorCode::UnsupportedAudioFormat);
         assert!(failure.message.contains("is m4a") && failure.message.contains("wav, mp3"), "{failure}");
-        let failure = judge(&[(Container::Wav, 3), (Container::Wav, 2)]).unwrap_err();
+        let failure = check_request(&[(Container::Wav, 3), (Container::Wav, 2)]).unwrap_err();
         assert_eq!((failure.code, failure.param.as_deref()), (ErrorCode::AudioTooLarge, Some("audio_url")));
     }
 }

@@ -1,5 +1,5 @@
-//! The way of a call, in any dialect: its script is read, its delay passes, and it is answered, refused or left without
-//! an answer.
+//! Handles a call in any dialect: reads its script, waits for its delay, and answers it, refuses it or leaves it
+//! without an answer.
 
 use std::future::pending;
 use std::net::{Shutdown, TcpStream};
@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::acts::{Acts, DialectWriter};
 use super::body::Playback;
-use super::ledger::{Call, Judge, Ledger};
+use super::ledger::{Call, DecideFault, Ledger};
 use super::script::{Dialect, ErrorForm, Fault, Instead, Mishap, Script, Shape};
 use super::zipped::Zipped;
 
@@ -41,7 +41,7 @@ pub(super) enum Refusal {
 }
 
 /// A dialect's errors.
-pub(super) trait Manner {
+pub(super) trait DialectErrors {
     /// Returns the dialect.
     fn dialect(&self) -> Dialect;
     /// Returns the response for a refused call.
@@ -50,7 +50,7 @@ pub(super) trait Manner {
 
 /// The call that an answer is for.
 #[derive(Debug)]
-pub(super) struct Occasion<'a> {
+pub(super) struct AnswerContext<'a> {
     /// The model's name, without the script.
     pub(super) model: &'a str,
     /// The call's number among all calls, in a fixed width, so that the same script has the same bytes.
@@ -66,14 +66,19 @@ pub(super) struct Connection(pub(super) TcpStream);
 #[derive(Debug, Clone)]
 pub(super) struct ScriptRunner {
     pub(super) ledger: Addr<Ledger>,
-    /// The script of calls whose model name carries none.
+    /// The script of calls whose model name has none.
     pub(super) usual: Option<Script>,
 }
 
 /// Refuses a call that cannot be answered.
-pub(super) fn refuse(call: Call, manner: &impl Manner, refusal: &Refusal, model: &str) -> HttpResponse {
+pub(super) fn refuse(
+    call: Call,
+    errors: &impl DialectErrors,
+    refusal: &Refusal,
+    model: &str,
+) -> HttpResponse {
     call.refused();
-    manner.refuse(refusal, model)
+    errors.refuse(refusal, model)
 }
 
 impl ScriptRunner {
@@ -82,14 +87,14 @@ impl ScriptRunner {
         &self,
         request: &HttpRequest,
         mut call: Call,
-        manner: &impl Manner,
+        errors: &impl DialectErrors,
         model: &str,
-        writer: impl FnOnce(&Occasion<'_>) -> Box<dyn DialectWriter>,
+        writer: impl FnOnce(&AnswerContext<'_>) -> Box<dyn DialectWriter>,
     ) -> HttpResponse {
         let invalid = |call, problem: &dyn ToString| {
             refuse(
                 call,
-                manner,
+                errors,
                 &Refusal::Invalid(format!("hearken fake-upstream: {}", problem.to_string())),
                 model,
             )
@@ -98,11 +103,11 @@ impl ScriptRunner {
             Ok((name, script)) => (name, script.or_else(|| self.usual.clone()).unwrap_or_default()),
             Err(err) => return invalid(call, &err),
         };
-        if let Err(err) = script.fits(manner.dialect()) {
+        if let Err(err) = script.fits(errors.dialect()) {
             return invalid(call, &err);
         }
-        let judge = Judge { model: model.to_owned(), trouble: script.trouble.clone() };
-        let decision = match self.ledger.send(judge).await {
+        let decide_fault = DecideFault { model: model.to_owned(), fault_rule: script.fault_rule.clone() };
+        let decision = match self.ledger.send(decide_fault).await {
             Ok(Ok(decision)) => decision,
             Ok(Err(err)) => return invalid(call, &err),
             Err(err) => return invalid(call, &err),
@@ -113,15 +118,16 @@ impl ScriptRunner {
         if !script.shape.delay.is_zero() {
             tokio::time::sleep(script.shape.delay).await;
         }
-        let fault = script.trouble.as_ref().filter(|_| decision.faulty).map(|trouble| &trouble.fault);
-        let writer = writer(&Occasion {
+        let fault =
+            script.fault_rule.as_ref().filter(|_| decision.faulty).map(|fault_rule| &fault_rule.fault);
+        let writer = writer(&AnswerContext {
             model: name,
             number: format!("{:010}", decision.number),
             shape: &script.shape,
         });
         match fault {
             Some(Fault::Instead(instead)) => {
-                instead_of_an_answer(*instead, request, call, manner, name, &*writer).await
+                instead_of_an_answer(*instead, request, call, errors, name, &*writer).await
             }
             Some(Fault::Within { mishap: Mishap::Error(form), .. }) if !writer.is_stream() => {
                 error_in_place_of_a_whole_answer(*form, call, writer)
@@ -147,7 +153,7 @@ async fn instead_of_an_answer(
     instead: Instead,
     request: &HttpRequest,
     mut call: Call,
-    manner: &impl Manner,
+    errors: &impl DialectErrors,
     model: &str,
     writer: &dyn DialectWriter,
 ) -> HttpResponse {
@@ -172,7 +178,7 @@ async fn instead_of_an_answer(
         }
     };
     call.ended();
-    manner.refuse(&refusal, model)
+    errors.refuse(&refusal, model)
 }
 
 /// Closes the connection. The server notices that, and drops the call.

@@ -61,16 +61,16 @@ fn there(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// The file that counts the commits.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct CommitCounter {
     file: File,
     path: PathBuf,
     /// The number of the last commit.
     last: i64,
-    /// True if a failure to write the file is in the log already.
-    is_told: bool,
+    /// True if a failure to write the file was logged already.
+    is_logged: bool,
 }
 
-impl Tally {
+impl CommitCounter {
     /// Opens the file. Returns the commits that the database has lost, if any, and logs them.
     pub(super) fn open(
         data_dir: &Path,
@@ -85,19 +85,19 @@ impl Tally {
             .mode(0o600)
             .open(&path)
             .map_err(file_error(&path))?;
-        let mut tally = Self { file, path, last: 0, is_told: false };
+        let mut commit_counter = Self { file, path, last: 0, is_logged: false };
         let there = there(connection)?;
-        let content = read(&tally.file).map_err(file_error(&tally.path))?;
+        let content = read(&commit_counter.file).map_err(file_error(&commit_counter.path))?;
         if matches!(content, Content::Damaged) {
-            tracing::warn!(path = %tally.path.display(), "the number of commits is damaged; its file is written anew");
+            tracing::warn!(path = %commit_counter.path.display(), "the number of commits is damaged; its file is written anew");
         }
         let lost = content.number().and_then(|known| LostCommits::between(data_dir, known, there));
         if let Some(lost) = &lost {
             tracing::error!("{lost}");
         }
-        tally.advance(there);
-        tally.write();
-        Ok((tally, lost))
+        commit_counter.advance(there);
+        commit_counter.write();
+        Ok((commit_counter, lost))
     }
 
     /// Returns the number of the last commit.
@@ -114,9 +114,9 @@ impl Tally {
     /// always takes the same place on the disk, so this works even if the disk is full.
     pub(super) fn write(&mut self) {
         match self.file.write_all_at(&encode(self.last), 0) {
-            Ok(()) => self.is_told = false,
-            Err(err) if !self.is_told => {
-                self.is_told = true;
+            Ok(()) => self.is_logged = false,
+            Err(err) if !self.is_logged => {
+                self.is_logged = true;
                 tracing::error!(%err, path = %self.path.display(), "the number of commits cannot be written");
             }
             Err(_) => {}

@@ -15,7 +15,7 @@ impl Store {
     /// When the bytes are missing or were changed.
     pub async fn audio(&self, id: BlobId) -> Result<AudioBytes, StoreError> {
         let read = self.blobs.read(id).await;
-        // If audio is damaged, the task itself reports that.
+        // Damaged audio is not logged here, because the task logs it.
         read.inspect_err(|err| {
             if !matches!(err, StoreError::Damaged(_)) {
                 err.log()
@@ -39,7 +39,7 @@ impl Store {
         self.journals.read(id).await
     }
 
-    /// Returns what is kept of the stream of an ended task, while its chunks are whole.
+    /// Returns the kept stream of an ended task; `None` if its chunks are no longer kept or are damaged.
     ///
     /// # Errors
     /// When the database or the journal fails.
@@ -60,7 +60,7 @@ impl Store {
         // The permit is held to the end, whether or not a caller waits.
         let replay = actix_rt::spawn(async move {
             let chunks = journals.read_whole(id, stored.chunks).await?;
-            Ok(chunks.map(|chunks| Replay { chunks, state: stored.state, left, _turn: turn }))
+            Ok(chunks.map(|chunks| Replay { chunks, state: stored.state, left, _permit: turn }))
         });
         replay.await.map_err(|_| StoreError::Stopped)?
     }

@@ -1,4 +1,4 @@
-//! The methods of [`Store`] that write: tasks, their ends, and what happens to them in between.
+//! The methods of [`Store`] that write: for the acceptance, the run and the end of tasks.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! The work that a transaction leaves to the next one: tasks to withdraw, and audio that may have no row any more.
+//! The work that one transaction defers to the next one: tasks to withdraw, and audio that may have no row any more.
 
 use rusqlite::Connection;
 
@@ -16,29 +16,29 @@ pub(in crate::store) struct Withdrawn {
     pub(super) blobs: Vec<RecordedBlob>,
 }
 
-/// The work that the next transaction settles. The files stay until that transaction is committed. If there is no next
+/// The work that the next transaction does. The files stay until that transaction is committed. If there is no next
 /// transaction, the next start of the store removes those without a row.
 #[derive(Debug)]
-pub(super) struct Unsettled {
+pub(super) struct DeferredWork {
     spool: Spool,
     withdrawn: Vec<Withdrawn>,
-    /// The number of withdrawn tasks that the current transaction settles.
-    settling: usize,
+    /// The number of withdrawn tasks in the current transaction.
+    in_transaction: usize,
     freed: Vec<RecordedBlob>,
 }
 
-impl Unsettled {
+impl DeferredWork {
     /// Makes an empty list for the store with this spool.
     pub(super) fn new(spool: Spool) -> Self {
-        Self { spool, withdrawn: Vec::new(), settling: 0, freed: Vec::new() }
+        Self { spool, withdrawn: Vec::new(), in_transaction: 0, freed: Vec::new() }
     }
 
-    /// Returns true if there is nothing to settle.
+    /// Returns true if there is no deferred work.
     pub(super) fn is_empty(&self) -> bool {
         self.withdrawn.is_empty() && self.freed.is_empty()
     }
 
-    /// Has the next transaction delete a task, as if it had never been submitted.
+    /// Defers the deletion of a task, as if it had never been submitted, to the next transaction.
     pub(super) fn withdraw(&mut self, task: Withdrawn) {
         tracing::warn!(task_id = %task.id, "withdrawing a task that may be recorded although its caller does not know");
         self.withdrawn.push(task);
@@ -54,9 +54,9 @@ impl Unsettled {
         self.freed.extend(blobs);
     }
 
-    /// Writes the changes to settle, for at most `most` tasks.
-    pub(super) fn settle(&mut self, connection: &Connection, most: usize) -> Result<(), StoreError> {
-        self.settling = self.withdrawn.len().min(most);
+    /// Writes the deferred changes, for at most `most` tasks.
+    pub(super) fn write(&mut self, connection: &Connection, most: usize) -> Result<(), StoreError> {
+        self.in_transaction = self.withdrawn.len().min(most);
         for Withdrawn { id, key, blobs } in self.withdrawn.iter().take(most) {
             rows::withdraw(connection, id, key.as_ref(), blobs)?;
         }
@@ -72,9 +72,9 @@ impl Unsettled {
         result
     }
 
-    /// Frees the settled blobs, now that the transaction is committed.
-    pub(super) fn settled(&mut self) {
-        let withdrawn = self.withdrawn.drain(..self.settling).flat_map(|task| task.blobs);
+    /// Frees the blobs of the deferred work, now that the transaction is committed.
+    pub(super) fn committed(&mut self) {
+        let withdrawn = self.withdrawn.drain(..self.in_transaction).flat_map(|task| task.blobs);
         withdrawn.chain(self.freed.drain(..)).for_each(|blob| self.spool.free(&blob));
     }
 }

@@ -40,6 +40,7 @@ mod local;
 mod local_work;
 mod log;
 mod login_command;
+mod manual;
 mod memory;
 mod metrics;
 mod models;

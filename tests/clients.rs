@@ -21,6 +21,8 @@ mod cutting_proxy;
 mod examples;
 #[path = "clients/gemini.rs"]
 mod gemini;
+#[path = "clients/getting_started.rs"]
+mod getting_started;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;

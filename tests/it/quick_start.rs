@@ -1,4 +1,7 @@
-//! The commands of the README's quick start and of the guide in the OpenAPI document, pasted in their order.
+//! The commands of `docs/getting-started.md`, of `docs/api.md` and of the guide in the OpenAPI document, pasted in
+//! their order.
+
+use std::path::Path;
 
 use crate::support::hearken::{Hearken, KEY};
 use crate::support::pasted::{SHELLS, blocks, paste};
@@ -16,6 +19,14 @@ fn adapted(commands: &str, hearken: &Hearken) -> String {
     commands.replace(SUPPOSED, &address).replace(PLACE, &format!("KEY={KEY}"))
 }
 
+/// Returns the commands with the program that the tests run, instead of the one that a user has built.
+fn with_program(commands: &str) -> String {
+    let built = "$PWD/target/release";
+    assert_eq!(commands.matches(built).count(), 1, "the program is found once: {commands}");
+    let folder = Path::new(env!("CARGO_BIN_EXE_hearken")).parent().unwrap();
+    commands.replace(built, folder.to_str().unwrap())
+}
+
 /// Asserts that all these words are printed, in this order.
 fn assert_printed(output: &str, words: &[&str]) {
     let mut rest = output;
@@ -26,29 +37,55 @@ fn assert_printed(output: &str, words: &[&str]) {
 }
 
 #[test]
-fn the_quick_start_of_the_readme_works_as_pasted() {
+fn the_commands_of_getting_started_work_as_pasted() {
     let upstream = FakeUpstream::gemini().say("A calm voice.").start();
     let hearken = Hearken::before(&upstream).local().start();
-    let readme = include_str!("../../README.md");
-    let (_, behind) = readme.split_once("\n## Five minutes\n").unwrap();
-    let (quick_start, _) = behind.split_once("\n### ").unwrap();
+    let document = include_str!("../../docs/getting-started.md");
     let (starts, commands): (Vec<&str>, Vec<&str>) =
-        blocks(quick_start).into_iter().partition(|block| block.contains("cargo run --release\n"));
+        blocks(document).into_iter().partition(|block| block.contains("cargo run --release\n"));
     // In this test, the server runs already.
-    assert_eq!((starts.len(), commands.len()), (2, 5), "{starts:?} {commands:?}");
-    let commands = adapted(&commands.concat(), &hearken);
+    assert_eq!((starts.len(), commands.len()), (2, 10), "{starts:?} {commands:?}");
+    let commands = with_program(&adapted(&commands.concat(), &hearken));
     for shell in SHELLS {
         let output = paste(shell, &commands);
         let words = [
+            "Logged in to ",
+            "# Sound, measured\n",
             "{\"id\":\"task-llm-",
             "\"status\":\"pending\"",
+            "# Sound, measured\n",
+            "Duration: 3.10 s",
             "event: chunk\nid: 20\n",
             "- Clipping: none\\n",
             "event: done\nid: 22\ndata: [DONE]",
-            "# Sound, measured\n",
-            "Duration: 3.10 s",
+            "event: chunk\nid: 21\n",
+            "event: done\nid: 22\ndata: [DONE]",
+            "- Clipping: none\n",
+            "A calm voice.",
             "\"content\":\"A calm voice.\"",
             "data: [DONE]",
+        ];
+        assert_printed(&output, &words);
+    }
+}
+
+#[test]
+fn the_commands_of_the_api_page_work_as_pasted() {
+    let hearken = Hearken::builder().local().start();
+    let commands = blocks(include_str!("../../docs/api.md")).concat();
+    let commands = adapted(&format!("{PLACE}\n{commands}"), &hearken);
+    for shell in SHELLS {
+        let output = paste(shell, &commands);
+        let words = [
+            "\"id\":\"task-llm-",
+            ": keep-alive\n",
+            "event: done\nid: 22\ndata: [DONE]",
+            "\"status\":\"completed\"",
+            "\"timeline\": {",
+            "\"format\": \"mp3\"",
+            "\"has_more\": ",
+            "\"status\":\"completed\"",
+            "\"capabilities\":[\"text\",\"audio\"]",
         ];
         assert_printed(&output, &words);
     }

@@ -7,7 +7,7 @@ use crate::files::project;
 use crate::tools::output_of;
 
 /// What lies at the top of the package. Cargo adds the files with `Cargo` and `cargo` in their names.
-const TOP: [&str; 12] = [
+const TOP: [&str; 13] = [
     ".cargo_vcs_info.json",
     "CHANGELOG.md",
     "Cargo.lock",
@@ -19,6 +19,7 @@ const TOP: [&str; 12] = [
     "SECURITY.md",
     "deploy",
     "docs",
+    "examples",
     "src",
 ];
 /// crates.io takes 10 MB of the packed package. Half of that, unpacked, leaves room for years.

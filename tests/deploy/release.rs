@@ -98,6 +98,8 @@ fn an_archive_has_the_program_and_everything_that_belongs_to_it() {
         "completions/hearken.bash",
         "completions/hearken.fish",
         "deploy/prometheus/alerts.yml",
+        "deploy/systemd/hearken.service",
+        "docs/deploy.md",
         "man/man1/hearken.1",
         "man/man1/hearken-keys-create.1",
         "man/man1/hearken-submit.1",

@@ -45,7 +45,7 @@ pub use container::Container;
 pub use data_uri::InlineAudio;
 pub use duration::stated_duration;
 pub use facts::{AudioFacts, Sound};
-pub use gate::{Gate, Refusal};
+pub use gate::{Gate, UrlRefusal};
 pub use host_pattern::HostPattern;
 pub use label::contradicts_label;
 pub use no_audio::{NoAudio, Origin};

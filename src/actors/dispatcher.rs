@@ -49,8 +49,8 @@ struct Slot {
 struct ReturnSenders {
     /// Has room for every slot.
     slots: mpsc::Sender<Slot>,
-    /// Tickets of tasks that have left the queue. If the channel is full, a ticket is lost. The dispatcher then notices
-    /// that the task has left when it grants it a permit.
+    /// Tickets of tasks that have left the queue. If 65,536 tickets wait here already, a ticket is lost. The dispatcher
+    /// then notices that the task has left when it grants it a permit.
     abandoned: mpsc::Sender<Ticket>,
 }
 

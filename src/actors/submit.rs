@@ -32,7 +32,7 @@ pub struct Answered;
 
 /// A task that is durable and will run.
 #[derive(Debug)]
-pub(super) struct Accepted {
+pub(super) struct AcceptedTask {
     /// The task as it was accepted.
     pub(super) snapshot: Snapshot,
     /// Its chunk log.
@@ -48,15 +48,15 @@ pub struct Submitted {
     owner: KeyHash,
     id: TaskId,
     delivery: Delivery,
-    origin: Origin,
+    origin: TaskOrigin,
 }
 
 /// The submit that has started a task.
 #[derive(Debug)]
-enum Origin {
+enum TaskOrigin {
     /// This submit.
     New {
-        accepted: Box<Accepted>,
+        accepted: Box<AcceptedTask>,
         /// Held by a blocking call.
         cancel_on_drop: Option<CancelOnDrop>,
     },
@@ -80,7 +80,7 @@ impl Submitted {
     /// Returns true if an earlier submit has started the task.
     #[must_use]
     pub fn is_replayed(&self) -> bool {
-        matches!(self.origin, Origin::Replayed)
+        matches!(self.origin, TaskOrigin::Replayed)
     }
 
     /// Returns the task's state at this moment.
@@ -89,8 +89,8 @@ impl Submitted {
     /// As [`Tasks::describe`].
     pub async fn state(self) -> Result<Held<Snapshot>, Failure> {
         match self.origin {
-            Origin::New { accepted, .. } => Ok(Held::small(accepted.snapshot)),
-            Origin::Replayed => self.tasks.describe(&self.id, self.owner).await,
+            TaskOrigin::New { accepted, .. } => Ok(Held::small(accepted.snapshot)),
+            TaskOrigin::Replayed => self.tasks.describe(&self.id, self.owner).await,
         }
     }
 
@@ -100,7 +100,7 @@ impl Submitted {
     /// As [`Tasks::outcome`].
     pub async fn outcome(self) -> Result<Held<Snapshot>, Failure> {
         let outcome = self.tasks.outcome(&self.id, self.owner).await;
-        if let Origin::New { cancel_on_drop: Some(cancel_on_drop), .. } = self.origin {
+        if let TaskOrigin::New { cancel_on_drop: Some(cancel_on_drop), .. } = self.origin {
             // A task without an actor has ended or is parked.
             let _ = cancel_on_drop.send(Answered);
         }
@@ -113,8 +113,8 @@ impl Submitted {
     /// As [`Tasks::subscribe`].
     pub async fn log(self) -> Result<LogReader, Failure> {
         match self.origin {
-            Origin::New { accepted, .. } => Ok(accepted.log),
-            Origin::Replayed => self.tasks.subscribe(&self.id, self.owner).await,
+            TaskOrigin::New { accepted, .. } => Ok(accepted.log),
+            TaskOrigin::Replayed => self.tasks.subscribe(&self.id, self.owner).await,
         }
     }
 }
@@ -139,7 +139,7 @@ impl Tasks {
         if let Some(idempotency) = &idempotency
             && let Some(id) = self.submitted(owner, idempotency).await?
         {
-            return Ok(Submitted { tasks, owner, id, delivery, origin: Origin::Replayed });
+            return Ok(Submitted { tasks, owner, id, delivery, origin: TaskOrigin::Replayed });
         }
         if !caller.may_use(&question.model) {
             return Err(Failure::new(
@@ -178,12 +178,12 @@ impl Tasks {
                 idempotency,
             })
             .await?;
-        let origin = Origin::New { accepted: Box::new(accepted), cancel_on_drop };
+        let origin = TaskOrigin::New { accepted: Box::new(accepted), cancel_on_drop };
         Ok(Submitted { tasks, owner, id, delivery, origin })
     }
 
     /// Makes a task durable. It then runs even if the caller disconnects.
-    pub(super) async fn accept(&self, new: NewTask) -> Result<Accepted, Failure> {
+    pub(super) async fn accept(&self, new: NewTask) -> Result<AcceptedTask, Failure> {
         let snapshot = Snapshot {
             id: new.task.id.clone(),
             model: new.task.question.model.clone(),
@@ -193,7 +193,7 @@ impl Tasks {
             timeline: Timeline::begun(new.task.created),
         };
         let log = self.send_to_registry(Accept(new)).await??;
-        Ok(Accepted { snapshot, log })
+        Ok(AcceptedTask { snapshot, log })
     }
 
     /// Returns the task that a submit with the same `Idempotency-Key` has started.

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::Tasks;
 use super::dispatcher::Dispatcher;
 use super::registry::{Located, NewTask, Registry};
-use super::submit::{Accepted, Answered};
+use super::submit::{AcceptedTask, Answered};
 use super::task::TaskSettings;
 use crate::audio::{AudioSource, Container, InlineAudio};
 use crate::channel::RetryBudget;
@@ -200,7 +200,7 @@ async fn an_answer_is_completed_and_its_frames_stay_readable() {
 #[actix_rt::test]
 async fn an_ended_task_has_no_actor_and_its_frames_stay_the_same() {
     let service = over(|| batches(vec![Ok(vec![text("a")]), Ok(vec![text("b"), finished()])]));
-    let Accepted { snapshot, mut log } = service.tasks.accept(service.task()).await.unwrap();
+    let AcceptedTask { snapshot, mut log } = service.tasks.accept(service.task()).await.unwrap();
     log.ended().await;
     let cold = loop {
         match service.tasks.locate(&snapshot.id, owner()).await.unwrap().unwrap() {

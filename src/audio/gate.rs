@@ -51,7 +51,7 @@ pub struct Gate {
 
 /// The reason why a URL may not be fetched from, in words for the client that sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum UrlRefusal {
     /// The text is not a URL that can be fetched; the message says why and what to do.
     #[error("{0}")]
     Malformed(String),
@@ -90,11 +90,11 @@ impl Gate {
     ///
     /// # Errors
     /// The reason why the URL may not be fetched from.
-    pub fn admit(&self, text: &str) -> Result<Url, Refusal> {
+    pub fn admit(&self, text: &str) -> Result<Url, UrlRefusal> {
         let text = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'));
-        let (scheme, rest) = text.split_once(':').ok_or(Refusal::Scheme)?;
+        let (scheme, rest) = text.split_once(':').ok_or(UrlRefusal::Scheme)?;
         if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-            return Err(Refusal::Scheme);
+            return Err(UrlRefusal::Scheme);
         }
         check_length(text)?;
         // The parser is as forgiving as browsers: it would drop tabs and line ends, and read \ as /.
@@ -105,17 +105,17 @@ impl Gate {
         }
         // The parser would read the host a.wav from `https:a.wav` and `https:///a.wav`.
         let authority = rest.strip_prefix("//").filter(|rest| !rest.starts_with('/')).ok_or_else(|| {
-            Refusal::Malformed(
+            UrlRefusal::Malformed(
                 "it must have the form https://host/path, with two slashes and a host".to_owned(),
             )
         })?;
         let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
         // The parser drops empty credentials, so they are refused here. They only serve to deceive readers.
         if authority.contains('@') {
-            return Err(Refusal::Credentials);
+            return Err(UrlRefusal::Credentials);
         }
-        let mut url =
-            Url::parse(text).map_err(|err| Refusal::Malformed(format!("the URL does not parse: {err}")))?;
+        let mut url = Url::parse(text)
+            .map_err(|err| UrlRefusal::Malformed(format!("the URL does not parse: {err}")))?;
         url.set_fragment(None);
         self.check(&url)?;
         Ok(url)
@@ -125,15 +125,15 @@ impl Gate {
     ///
     /// # Errors
     /// The reason why the URL may not be fetched from.
-    pub fn check(&self, url: &Url) -> Result<(), Refusal> {
+    pub fn check(&self, url: &Url) -> Result<(), UrlRefusal> {
         check_length(url.as_str())?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Refusal::Scheme);
+            return Err(UrlRefusal::Scheme);
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(Refusal::Credentials);
+            return Err(UrlRefusal::Credentials);
         }
-        let host = url.host().ok_or_else(|| Refusal::Malformed("it has no host".to_owned()))?;
+        let host = url.host().ok_or_else(|| UrlRefusal::Malformed("it has no host".to_owned()))?;
         if let Host::Domain(name) = host
             && !is_well_formed(name)
         {
@@ -150,7 +150,7 @@ impl Gate {
             check_host(host)?;
         }
         if !self.allow_ports.is_empty() && !self.allow_ports.contains(&port) {
-            return Err(Refusal::Port(port));
+            return Err(UrlRefusal::Port(port));
         }
         Ok(())
     }
@@ -167,25 +167,27 @@ impl Gate {
     }
 }
 
-fn malformed<T>(reason: &str) -> Result<T, Refusal> {
-    Err(Refusal::Malformed(reason.to_owned()))
+fn malformed<T>(reason: &str) -> Result<T, UrlRefusal> {
+    Err(UrlRefusal::Malformed(reason.to_owned()))
 }
 
-fn check_length(text: &str) -> Result<(), Refusal> {
+fn check_length(text: &str) -> Result<(), UrlRefusal> {
     if text.len() > MAX_URL_BYTES {
         return malformed(&format!("it is longer than {MAX_URL_BYTES} bytes: send a shorter URL"));
     }
     Ok(())
 }
 
-fn check_host(host: Host<&str>) -> Result<(), Refusal> {
+fn check_host(host: Host<&str>) -> Result<(), UrlRefusal> {
     let address = match host {
-        Host::Domain(name) if is_internal_name(name) => return Err(Refusal::InternalName(name.to_owned())),
+        Host::Domain(name) if is_internal_name(name) => {
+            return Err(UrlRefusal::InternalName(name.to_owned()));
+        }
         Host::Domain(_) => return Ok(()),
         Host::Ipv4(address) => IpAddr::V4(address),
         Host::Ipv6(address) => IpAddr::V6(address),
     };
-    if is_public(address) { Ok(()) } else { Err(Refusal::InternalAddress(address)) }
+    if is_public(address) { Ok(()) } else { Err(UrlRefusal::InternalAddress(address)) }
 }
 
 /// Returns true for a name that only a private network resolves. The parser has lower-cased it.
@@ -263,13 +265,13 @@ mod tests {
         {
             assert!(listed.admit(url).is_ok(), "{url}");
         }
-        assert_eq!(listed.admit("http://a.example/"), Err(Refusal::Port(80)));
-        assert_eq!(listed.admit("https://a.example:80/"), Err(Refusal::Port(80)));
-        assert_eq!(listed.admit("https://a.example:22/"), Err(Refusal::Port(22)));
+        assert_eq!(listed.admit("http://a.example/"), Err(UrlRefusal::Port(80)));
+        assert_eq!(listed.admit("https://a.example:80/"), Err(UrlRefusal::Port(80)));
+        assert_eq!(listed.admit("https://a.example:22/"), Err(UrlRefusal::Port(22)));
         let private = Gate { allow_private_networks: true, ..listed };
         assert_eq!(
             private.admit("https://10.0.0.7:22/"),
-            Err(Refusal::Port(22)),
+            Err(UrlRefusal::Port(22)),
             "allowing all networks does not allow all ports"
         );
         assert!(gate(&[], &[]).admit("https://a.example:22/").is_ok());
@@ -291,15 +293,15 @@ mod tests {
     fn a_hop_of_a_redirect_is_judged_like_a_clients_url() {
         let hop = |text: &str| Gate::default().check(&Url::parse(text).unwrap());
         assert_eq!(hop("https://cdn.example.com/a.wav"), Ok(()));
-        assert_eq!(hop("file:///etc/passwd"), Err(Refusal::Scheme));
-        assert_eq!(hop("data:audio/wav;base64,AAAA"), Err(Refusal::Scheme));
-        assert_eq!(hop("https://a:b@example.com/"), Err(Refusal::Credentials));
-        assert!(matches!(hop("http://0x7f.1/"), Err(Refusal::InternalAddress(_))));
-        assert!(matches!(hop("http://metadata/"), Err(Refusal::InternalName(_))));
-        assert!(matches!(hop("http://example.com:0/"), Err(Refusal::Malformed(_))));
+        assert_eq!(hop("file:///etc/passwd"), Err(UrlRefusal::Scheme));
+        assert_eq!(hop("data:audio/wav;base64,AAAA"), Err(UrlRefusal::Scheme));
+        assert_eq!(hop("https://a:b@example.com/"), Err(UrlRefusal::Credentials));
+        assert!(matches!(hop("http://0x7f.1/"), Err(UrlRefusal::InternalAddress(_))));
+        assert!(matches!(hop("http://metadata/"), Err(UrlRefusal::InternalName(_))));
+        assert!(matches!(hop("http://example.com:0/"), Err(UrlRefusal::Malformed(_))));
         assert!(matches!(
             hop(&format!("http://example.com/{}", "a".repeat(8192))),
-            Err(Refusal::Malformed(_))
+            Err(UrlRefusal::Malformed(_))
         ));
     }
 

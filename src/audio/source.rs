@@ -11,7 +11,7 @@ use url::Url;
 use super::blob_id::BlobId;
 use super::container::Container;
 use super::data_uri::{self, InlineAudio};
-use super::gate::{Gate, Refusal};
+use super::gate::{Gate, UrlRefusal};
 use crate::error::{ErrorCode, Failure};
 
 /// The source of a task's audio.
@@ -107,7 +107,7 @@ pub(super) fn invalid(reason: impl std::fmt::Display) -> Failure {
 fn parse_url(text: &[u8], gate: &Gate) -> Result<Url, Failure> {
     let text = std::str::from_utf8(text).map_err(|_| invalid("the URL is not UTF-8"))?;
     gate.admit(text).map_err(|refusal| match refusal {
-        Refusal::Scheme => invalid(format!("{refusal}, or be data:audio/<type>;base64,<payload>")),
+        UrlRefusal::Scheme => invalid(format!("{refusal}, or be data:audio/<type>;base64,<payload>")),
         _ => invalid(refusal),
     })
 }

@@ -173,9 +173,9 @@ mod tests {
         let question = about("m");
         let sent = |known: &[_]| names(&channels, &Wanted::of(&question, known.to_vec()), 1).unwrap();
         assert_eq!(sent(&[]).len(), 3);
-        let mut who = sent(&[(Container::Flac, 1)]);
-        who.sort_unstable();
-        assert_eq!(who, ["cool", "flac"]);
+        let mut chosen = sent(&[(Container::Flac, 1)]);
+        chosen.sort_unstable();
+        assert_eq!(chosen, ["cool", "flac"]);
         assert_eq!(sent(&[(Container::Flac, 1), (Container::Wav, 1)]), ["cool"]);
         let hot = |model| Question { temperature: Some(1.5), ..about(model) };
         assert_eq!(names(&channels, &wanted(&hot("m")), 1).unwrap(), ["two"]);

@@ -54,7 +54,7 @@ pub struct Grant {
 pub struct Queue<W> {
     /// Indexed by [`Channel::place`].
     channel_queues: Vec<ChannelQueue>,
-    waiting: HashMap<Ticket, Waiting<W>>,
+    waiting: HashMap<Ticket, WaitingTask<W>>,
     /// How many of the waiting tasks come from another channel.
     moved: usize,
     running: HashMap<KeyHash, u32>,
@@ -74,7 +74,7 @@ struct ChannelQueue {
 }
 
 #[derive(Debug)]
-struct Waiting<W> {
+struct WaitingTask<W> {
     applicant: Applicant,
     /// True if the task comes from another channel.
     moved: bool,
@@ -160,7 +160,7 @@ impl<W> Queue<W> {
     pub fn enqueue(&mut self, applicant: Applicant, waiter: W, now: Instant) -> (Ticket, Vec<(W, Grant)>) {
         let moved = applicant.ticket.is_some();
         let ticket = self.ticket(&applicant);
-        self.insert(ticket, Waiting { applicant, moved, since: now, places: Vec::new(), waiter }, now);
+        self.insert(ticket, WaitingTask { applicant, moved, since: now, places: Vec::new(), waiter }, now);
         let mut granted = self.serve(now);
         granted.extend(self.settle(now));
         (ticket, granted)
@@ -188,7 +188,7 @@ impl<W> Queue<W> {
         if changed.is_empty() || self.waiting.is_empty() {
             return false;
         }
-        let may_run = |waiting: &Waiting<W>| {
+        let may_run = |waiting: &WaitingTask<W>| {
             waiting.applicant.candidates.iter().any(|channel| changed.contains(&channel.place))
         };
         let concerned = self.waiting.iter().filter(|(_, waiting)| may_run(waiting));
@@ -245,7 +245,7 @@ impl<W> Queue<W> {
         applicant.most_running.is_some_and(|most| running >= most.get())
     }
 
-    fn insert(&mut self, ticket: Ticket, mut waiting: Waiting<W>, now: Instant) {
+    fn insert(&mut self, ticket: Ticket, mut waiting: WaitingTask<W>, now: Instant) {
         let Applicant { key, candidates, .. } = &waiting.applicant;
         waiting.places = route(candidates, now).map(|channel| channel.place).collect();
         for place in &waiting.places {
@@ -260,7 +260,7 @@ impl<W> Queue<W> {
         self.waiting.insert(ticket, waiting);
     }
 
-    fn remove(&mut self, ticket: Ticket) -> Option<Waiting<W>> {
+    fn remove(&mut self, ticket: Ticket) -> Option<WaitingTask<W>> {
         let waiting = self.waiting.remove(&ticket)?;
         self.moved -= usize::from(waiting.moved);
         let key = waiting.applicant.key;
@@ -303,7 +303,7 @@ impl<W> Queue<W> {
     }
 
     /// Removes and returns the task whose turn it is, if the channel has a free slot.
-    fn next(&mut self, place: usize) -> Option<(Ticket, Waiting<W>)> {
+    fn next(&mut self, place: usize) -> Option<(Ticket, WaitingTask<W>)> {
         let channel_queue = self.channel_queues.get(place).filter(|channel_queue| channel_queue.free > 0)?;
         let (turn, ticket) = channel_queue.turns.iter().enumerate().find_map(|(turn, key)| {
             let ticket = *channel_queue.tickets.get(key)?.first()?;

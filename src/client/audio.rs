@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::audio::{Container, Gate, Refusal, recognise};
+use crate::audio::{Container, Gate, UrlRefusal, recognise};
 
 /// Largest request body that a server accepts by default, in bytes.
 pub(super) const MAX_BODY_BYTES: u64 = 28 << 20;
@@ -120,7 +120,7 @@ impl AudioInput {
 /// operator allows that.
 #[must_use]
 pub fn is_local(url: &str) -> bool {
-    matches!(Gate::default().admit(url), Err(Refusal::InternalAddress(_) | Refusal::InternalName(_)))
+    matches!(Gate::default().admit(url), Err(UrlRefusal::InternalAddress(_) | UrlRefusal::InternalName(_)))
 }
 
 /// Returns true for `file:///a/b.mp3` and `file:/a/b.mp3`, as file managers and browsers write them.

@@ -15,13 +15,13 @@ use bytes::Bytes;
 use tokio::time::{Sleep, sleep};
 
 use super::acts::{Act, Acts};
-use super::ledger::Call;
+use super::ledger::CountedCall;
 
 /// The body of one answer.
 #[derive(Debug)]
 pub(super) struct Playback {
     acts: Acts,
-    call: Call,
+    call: CountedCall,
     pause: Duration,
     split: usize,
     /// The unsent rest of the bytes of the last act.
@@ -51,7 +51,7 @@ impl From<Infallible> for Closed {
 
 impl Playback {
     /// Creates a body that pauses for `pause` between texts and is sent in pieces of `split` bytes, or frame by frame.
-    pub(super) fn new(acts: Acts, call: Call, pause: Duration, split: Option<usize>) -> Self {
+    pub(super) fn new(acts: Acts, call: CountedCall, pause: Duration, split: Option<usize>) -> Self {
         let split = split.unwrap_or(usize::MAX);
         Self { acts, call, pause, split, unsent: Bytes::new(), limit: None, sleep: None }
     }

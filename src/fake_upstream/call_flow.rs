@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::acts::{Acts, DialectWriter};
 use super::body::Playback;
-use super::ledger::{Call, DecideFault, Ledger};
+use super::ledger::{CountedCall, DecideFault, Ledger};
 use super::script::{Dialect, ErrorForm, Fault, Instead, Mishap, Script, Shape};
 use super::zipped::Zipped;
 
@@ -50,7 +50,7 @@ pub(super) trait DialectErrors {
 
 /// The call that an answer is for.
 #[derive(Debug)]
-pub(super) struct AnswerContext<'a> {
+pub(super) struct CallInfo<'a> {
     /// The model's name, without the script.
     pub(super) model: &'a str,
     /// The call's number among all calls, in a fixed width, so that the same script has the same bytes.
@@ -72,7 +72,7 @@ pub(super) struct ScriptRunner {
 
 /// Refuses a call that cannot be answered.
 pub(super) fn refuse(
-    call: Call,
+    call: CountedCall,
     errors: &impl DialectErrors,
     refusal: &Refusal,
     model: &str,
@@ -86,10 +86,10 @@ impl ScriptRunner {
     pub(super) async fn play(
         &self,
         request: &HttpRequest,
-        mut call: Call,
+        mut call: CountedCall,
         errors: &impl DialectErrors,
         model: &str,
-        writer: impl FnOnce(&AnswerContext<'_>) -> Box<dyn DialectWriter>,
+        writer: impl FnOnce(&CallInfo<'_>) -> Box<dyn DialectWriter>,
     ) -> HttpResponse {
         let invalid = |call, problem: &dyn ToString| {
             refuse(
@@ -120,7 +120,7 @@ impl ScriptRunner {
         }
         let fault =
             script.fault_rule.as_ref().filter(|_| decision.faulty).map(|fault_rule| &fault_rule.fault);
-        let writer = writer(&AnswerContext {
+        let writer = writer(&CallInfo {
             model: name,
             number: format!("{:010}", decision.number),
             shape: &script.shape,
@@ -152,7 +152,7 @@ impl ScriptRunner {
 async fn instead_of_an_answer(
     instead: Instead,
     request: &HttpRequest,
-    mut call: Call,
+    mut call: CountedCall,
     errors: &impl DialectErrors,
     model: &str,
     writer: &dyn DialectWriter,
@@ -194,7 +194,7 @@ async fn slam(request: &HttpRequest) -> HttpResponse {
 /// Answers as some gateways do: with status 200, and only the error.
 fn error_in_place_of_a_whole_answer(
     form: ErrorForm,
-    mut call: Call,
+    mut call: CountedCall,
     mut writer: Box<dyn DialectWriter>,
 ) -> HttpResponse {
     call.ended();

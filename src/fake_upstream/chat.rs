@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::call_flow::{Refusal, ScriptRunner, refuse};
 use super::intake::{self, BodyError};
-use super::ledger::Call;
+use super::ledger::CountedCall;
 use super::openai::{Errors, refused_key};
 use super::script::Dialect;
 use super::server::CallContext;
@@ -20,7 +20,7 @@ pub(super) async fn complete(
     context: web::Data<CallContext>,
     runner: web::Data<ScriptRunner>,
 ) -> HttpResponse {
-    let call = Call::arrived(&context.counters, Dialect::Chat);
+    let call = CountedCall::arrived(&context.counters, Dialect::Chat);
     let errors = Errors(Dialect::Chat);
     let body = match intake::read(payload).await {
         Ok(body) => body,

@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::call_flow::{Refusal, ScriptRunner, refuse};
 use super::intake::{self, BodyError};
-use super::ledger::Call;
+use super::ledger::CountedCall;
 use super::script::Dialect;
 use super::server::{CallContext, KeyCheck};
 use errors::Errors;
@@ -36,7 +36,7 @@ pub(super) async fn generate(
     context: web::Data<CallContext>,
     runner: web::Data<ScriptRunner>,
 ) -> HttpResponse {
-    let call = Call::arrived(&context.counters, Dialect::Gemini);
+    let call = CountedCall::arrived(&context.counters, Dialect::Gemini);
     let events = query(&request, "alt").is_some_and(|alt| alt == "sse");
     let (model, form) = match path.rsplit_once(':') {
         Some((model, "streamGenerateContent")) if events => (model, Form::Events),

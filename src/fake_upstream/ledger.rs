@@ -30,13 +30,13 @@ pub(super) struct Counters {
 
 /// One call, from its arrival to its end. A call that is dropped earlier counts as closed by its client.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct CountedCall {
     counters: Arc<Counters>,
     faulty: bool,
     ended: bool,
 }
 
-impl Call {
+impl CountedCall {
     /// Counts a new call.
     pub(super) fn arrived(counters: &Arc<Counters>, dialect: Dialect) -> Self {
         let calls = Dialect::ALL.iter().zip(&counters.calls).find(|(known, _)| **known == dialect);
@@ -71,7 +71,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for CountedCall {
     fn drop(&mut self) {
         self.counters.open.fetch_sub(1, Ordering::Relaxed);
         if !self.ended {
@@ -284,10 +284,10 @@ mod tests {
     #[test]
     fn a_dropped_call_counts_as_left_by_its_client() {
         let counters = Arc::new(Counters::default());
-        let mut good = Call::arrived(&counters, Dialect::Chat);
-        let mut faulty = Call::arrived(&counters, Dialect::Chat);
-        let left = Call::arrived(&counters, Dialect::Gemini);
-        Call::arrived(&counters, Dialect::Gemini).refused();
+        let mut good = CountedCall::arrived(&counters, Dialect::Chat);
+        let mut faulty = CountedCall::arrived(&counters, Dialect::Chat);
+        let left = CountedCall::arrived(&counters, Dialect::Gemini);
+        CountedCall::arrived(&counters, Dialect::Gemini).refused();
         assert_eq!(counters.open.load(Ordering::Relaxed), 3);
         good.ended();
         faulty.is_faulty();

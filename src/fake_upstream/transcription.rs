@@ -7,8 +7,8 @@ mod whole;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::acts::DialectWriter;
-use super::call_flow::{AnswerContext, Refusal, ScriptRunner, refuse};
-use super::ledger::Call;
+use super::call_flow::{CallInfo, Refusal, ScriptRunner, refuse};
+use super::ledger::CountedCall;
 use super::openai::{Errors, refused_key};
 use super::script::{Dialect, Style};
 use super::server::CallContext;
@@ -21,7 +21,7 @@ pub(super) async fn transcribe(
     context: web::Data<CallContext>,
     runner: web::Data<ScriptRunner>,
 ) -> HttpResponse {
-    let call = Call::arrived(&context.counters, Dialect::Transcription);
+    let call = CountedCall::arrived(&context.counters, Dialect::Transcription);
     let errors = Errors(Dialect::Transcription);
     let form = form::read(&request, payload).await;
     if let Some(refusal) = refused_key(&request, &context) {
@@ -38,7 +38,7 @@ pub(super) async fn transcribe(
     }
 }
 
-fn writer(form: &Form, context: &AnswerContext<'_>) -> Box<dyn DialectWriter> {
+fn writer(form: &Form, context: &CallInfo<'_>) -> Box<dyn DialectWriter> {
     let usual = if form.format == Format::Diarized { Style::Diarize } else { Style::OpenAi };
     let style = context.shape.style.unwrap_or(usual);
     if form.stream && !context.shape.plain {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::audio::{NoAudio, Origin, Refusal};
+use crate::audio::{NoAudio, Origin, UrlRefusal};
 use crate::error::{ErrorCode, Failure};
 use crate::net::BadHead;
 use crate::store::StoreError;
@@ -12,7 +12,7 @@ use crate::store::StoreError;
 pub enum FetchError {
     /// The gate refuses the URL.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(UrlRefusal),
     /// The gate refuses the URL to which a server redirects.
     #[error("its server redirects to a URL from which downloads are not allowed")]
     RedirectRefused,

@@ -88,7 +88,7 @@ impl CommitCounter {
         let mut commit_counter = Self { file, path, last: 0, is_logged: false };
         let there = there(connection)?;
         let content = read(&commit_counter.file).map_err(file_error(&commit_counter.path))?;
-        if matches!(content, Content::Damaged) {
+        if matches!(content, CounterFile::Damaged) {
             tracing::warn!(path = %commit_counter.path.display(), "the number of commits is damaged; its file is written anew");
         }
         let lost = content.number().and_then(|known| LostCommits::between(data_dir, known, there));
@@ -125,7 +125,7 @@ impl CommitCounter {
 }
 
 /// The content of the file.
-enum Content {
+enum CounterFile {
     /// The file is new and empty.
     Nothing,
     /// The number of the last commit.
@@ -134,20 +134,20 @@ enum Content {
     Damaged,
 }
 
-impl Content {
+impl CounterFile {
     fn number(&self) -> Option<i64> {
         if let Self::Number(number) = self { Some(*number) } else { None }
     }
 }
 
-fn read(file: &File) -> io::Result<Content> {
+fn read(file: &File) -> io::Result<CounterFile> {
     let mut line = [0; LINE];
     let count = file.read_at(&mut line, 0)?;
     let number = std::str::from_utf8(&line).ok().and_then(|text| text.split(' ').next()?.parse().ok());
     Ok(match number.filter(|number| encode(*number) == line) {
-        Some(number) => Content::Number(number),
-        None if count == 0 => Content::Nothing,
-        None => Content::Damaged,
+        Some(number) => CounterFile::Number(number),
+        None if count == 0 => CounterFile::Nothing,
+        None => CounterFile::Damaged,
     })
 }
 

@@ -39,11 +39,11 @@ struct Tables {
     submits: HashMap<(KeyHash, IdempotencyKey), (TaskId, Idempotency, Timestamp)>,
     /// The API keys, and the version of their table.
     keys: (i64, Vec<KeyRecord>),
-    blobs: HashMap<BlobId, Blob>,
+    blobs: HashMap<BlobId, MemoryBlob>,
 }
 
 #[derive(Debug)]
-struct Blob {
+struct MemoryBlob {
     bytes: Bytes,
     /// The number of tasks that refer to it.
     refs: usize,
@@ -130,7 +130,8 @@ impl Tables {
             }
             self.submits.insert(place, (task.id.clone(), idempotency.clone(), task.created));
         }
-        let blobs = blobs.into_iter().map(|(id, bytes)| (id, Blob { bytes, refs: 1, is_damaged: false }));
+        let blobs =
+            blobs.into_iter().map(|(id, bytes)| (id, MemoryBlob { bytes, refs: 1, is_damaged: false }));
         self.blobs.extend(blobs);
         let runs = u32::from(record.runs);
         let row = Row { record, runs, published: false, progress: 0, timeline, end: None };

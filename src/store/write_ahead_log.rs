@@ -40,12 +40,12 @@ pub(super) struct WriteAheadLog {
     file: File,
     path: PathBuf,
     /// The end of the log at the last check.
-    last: Option<End>,
+    last: Option<LogEnd>,
 }
 
 /// The end of the log, according to its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct End {
+struct LogEnd {
     /// The number of frames; 0 if everything is in the database's file.
     frames: u32,
     page_bytes: u64,
@@ -115,7 +115,7 @@ impl WriteAheadLog {
     }
 
     /// Reads the index. Returns `None` if it is being written, or is no index.
-    fn end(&self) -> io::Result<Option<End>> {
+    fn end(&self) -> io::Result<Option<LogEnd>> {
         let mut copies = [0; 2 * INDEX_HEADER];
         let read = self.index.read_exact_at(&mut copies, 0);
         if read.as_ref().is_err_and(|err| err.kind() == ErrorKind::UnexpectedEof) {
@@ -123,11 +123,11 @@ impl WriteAheadLog {
         }
         read?;
         let (one, other) = copies.split_at(INDEX_HEADER);
-        Ok(if one == other { End::parse(one) } else { None })
+        Ok(if one == other { LogEnd::parse(one) } else { None })
     }
 
     /// Returns true if the log has all frames up to this end.
-    fn holds(&self, end: &End) -> io::Result<bool> {
+    fn holds(&self, end: &LogEnd) -> io::Result<bool> {
         if end.frames > 0 {
             let mut header = [0; HEADER as usize];
             let is_there = read(&self.file, &mut header, 0)? && end.is_of(&header) && self.has_frame(end)?;
@@ -145,7 +145,7 @@ impl WriteAheadLog {
     }
 
     /// Returns true if the header of the last frame up to this end is there.
-    fn has_frame(&self, end: &End) -> io::Result<bool> {
+    fn has_frame(&self, end: &LogEnd) -> io::Result<bool> {
         let mut header = [0; FRAME_HEADER as usize];
         Ok(read(&self.file, &mut header, end.frame_at())?
             && field(&header, 8) == Some(end.salts)
@@ -153,7 +153,7 @@ impl WriteAheadLog {
     }
 }
 
-impl End {
+impl LogEnd {
     /// Reads the index's header. Its numbers have the byte order of this machine.
     fn parse(header: &[u8]) -> Option<Self> {
         let number = |at| field(header, at).map(u32::from_ne_bytes);

@@ -73,14 +73,14 @@ struct OtherFrames {
 /// The entries of a log. Only the writer and the owner of the task hold them, so an idle reader keeps no entry in
 /// memory.
 #[derive(Debug)]
-struct Entries {
+struct LogEntries {
     /// The format in which entries are encoded when they are appended; `None` for a log without subscribers.
     own: Option<Format>,
     written: Slots<Written>,
     others: [OnceLock<Box<OtherFrames>>; Format::ALL.len()],
 }
 
-impl Entries {
+impl LogEntries {
     fn frame(&self, format: Format, index: usize) -> Option<&Bytes> {
         let written = self.written.get(index)?;
         if self.own == Some(format) {
@@ -109,8 +109,8 @@ impl Entries {
 
 /// The parts of a log that are not entries. The writer and all readers hold them.
 #[derive(Debug)]
-struct Shared {
-    entries: Weak<Entries>,
+struct SharedLog {
+    entries: Weak<LogEntries>,
     /// Where readers find the frames once the task has been removed from memory.
     cold: OnceLock<ColdLog>,
     /// It is here and not in the writer, so that readers continue to wait when the log of a crashed task gets a new
@@ -125,8 +125,8 @@ struct Shared {
 /// The writing end of a log. A log has one writer.
 #[derive(Debug)]
 pub struct ChunkLog {
-    shared: Arc<Shared>,
-    entries: Arc<Entries>,
+    shared: Arc<SharedLog>,
+    entries: Arc<LogEntries>,
     /// The encoder for the log's own format. It is made with the first entry.
     encoder: Option<Encoder>,
     len: usize,
@@ -139,8 +139,8 @@ impl ChunkLog {
     /// the end of the log.
     #[must_use]
     pub fn new(own: Option<Format>) -> Self {
-        let entries = Arc::new(Entries { own, written: Slots::default(), others: Default::default() });
-        let shared = Arc::new(Shared {
+        let entries = Arc::new(LogEntries { own, written: Slots::default(), others: Default::default() });
+        let shared = Arc::new(SharedLog {
             entries: Arc::downgrade(&entries),
             cold: OnceLock::new(),
             mark: watch::Sender::new(Mark::default()),
@@ -312,8 +312,8 @@ impl Written {
 /// A handle to a log that is independent of the writer. It holds the entries.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
-    shared: Arc<Shared>,
-    entries: Arc<Entries>,
+    shared: Arc<SharedLog>,
+    entries: Arc<LogEntries>,
 }
 
 impl LogHandle {

@@ -176,10 +176,10 @@ impl FrameBuffer {
 
 /// The log of an ended task, as a reader holds it; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct ColdLog(Arc<Shared>);
+pub struct ColdLog(Arc<SharedColdLog>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedColdLog {
     /// The records of the entries before the end. The owner of the stream holds those in memory.
     records: BorrowedRecords,
     index: Index,
@@ -210,7 +210,7 @@ impl EndedStream {
         held: Option<FrameBuffer>,
     ) -> Self {
         let held = held.map(Arc::new);
-        let log = ColdLog(Arc::new(Shared {
+        let log = ColdLog(Arc::new(SharedColdLog {
             records: records.lend(),
             index,
             tail: tail.into(),

@@ -25,14 +25,14 @@ const GOES_ON: u8 = 0x80;
 
 /// The kind of a record's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RecordKind {
     /// The head of the answer.
     Open,
     /// A piece of text.
     Text(TextKind),
 }
 
-impl Kind {
+impl RecordKind {
     const ALL: [Self; 4] = [
         Self::Open,
         Self::Text(TextKind::Content),
@@ -54,7 +54,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The kind of its content.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// True if the entry continues in the next record.
     pub goes_on: bool,
     /// The entry as JSON, or a part of that JSON.
@@ -63,7 +63,7 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn new(at: usize, kind: Kind, goes_on: bool, payload: &'a [u8]) -> Self {
+    fn new(at: usize, kind: RecordKind, goes_on: bool, payload: &'a [u8]) -> Self {
         let mut record = Self { kind, goes_on, payload, sum: 0 };
         let mut sum = Hasher::new();
         // The place is part of the checksum, so that a record in a wrong place is not valid.
@@ -79,7 +79,7 @@ impl<'a> Record<'a> {
         let (sum, rest) = bytes.split_first_chunk::<4>()?;
         let (length, rest) = rest.split_first_chunk::<2>()?;
         let (code, rest) = rest.split_first()?;
-        let kind = Kind::ALL.into_iter().find(|kind| kind.code() == code & !GOES_ON)?;
+        let kind = RecordKind::ALL.into_iter().find(|kind| kind.code() == code & !GOES_ON)?;
         let payload = rest.get(..usize::from(u16::from_le_bytes(*length)))?;
         let record = Self::new(at, kind, code & GOES_ON != 0, payload);
         (record.sum == u32::from_le_bytes(*sum)).then_some(record)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use encoding_rs::WINDOWS_1252;
 use serde_json::Value;
 
-use super::exchange::Refusal;
+use super::exchange::ErrorResponse;
 use super::lenient::{self, all_values, text};
 use super::redact::redact;
 use super::retry_after::wait;
@@ -51,7 +51,7 @@ struct FoundError {
 
 /// Returns the failure that an error response means.
 #[must_use]
-pub(super) fn refusal(refusal: &Refusal, secret: &str) -> UpstreamError {
+pub(super) fn refusal(refusal: &ErrorResponse, secret: &str) -> UpstreamError {
     FoundError::in_body(&refusal.body).into_upstream_error(Some(refusal), secret)
 }
 
@@ -208,7 +208,7 @@ impl FoundError {
 
     /// Returns the failure that the error means. `response` is the error response that held it, or `None` if an answer
     /// held it.
-    fn into_upstream_error(self, response: Option<&Refusal>, secret: &str) -> UpstreamError {
+    fn into_upstream_error(self, response: Option<&ErrorResponse>, secret: &str) -> UpstreamError {
         let status = response.map(|response| response.status).or(self.status);
         let meaning = self.words.iter().find_map(|word| meaning_of_code(word, status));
         let daily = || (self.is_daily && status == Some(429)).then_some(Meaning::Fault(Fault::Quota));

@@ -47,10 +47,10 @@ struct Limited {
     /// `None` after the end.
     events: Option<UpstreamStream>,
     timeouts: Timeouts,
-    clock: Option<Clock>,
+    clock: Option<CallClock>,
 }
 
-struct Clock {
+struct CallClock {
     /// The end of the total limit.
     end: Moment,
     /// The end of the present stage's limit.
@@ -61,7 +61,7 @@ struct Clock {
     deadline: Deadline,
 }
 
-impl Clock {
+impl CallClock {
     fn start(timeouts: &Timeouts) -> Self {
         let deadline = Deadline::after(timeouts.first_chunk.min(timeouts.total));
         let now = deadline.now();
@@ -97,7 +97,7 @@ impl Stream for Limited {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self { events, timeouts, clock } = &mut *self;
         let Some(stream) = events else { return Poll::Ready(None) };
-        let clock = clock.get_or_insert_with(|| Clock::start(timeouts));
+        let clock = clock.get_or_insert_with(|| CallClock::start(timeouts));
         let next = match stream.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(batch))) if clock.is_in_time(&batch, timeouts) => Some(Ok(batch)),
             Poll::Ready(Some(Ok(_))) => Some(Err(clock.passed(timeouts))),

@@ -60,7 +60,7 @@ impl std::fmt::Debug for Response {
 
 /// An error response of an upstream.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     /// The HTTP status, never one of success.
     pub status: u16,
     /// The time to wait before the next call, from the response's header.
@@ -79,7 +79,7 @@ pub(super) async fn post<B>(
     content_type: &str,
     body: B,
     terms: Terms,
-    refused: impl FnOnce(Refusal) -> UpstreamError,
+    refused: impl FnOnce(ErrorResponse) -> UpstreamError,
 ) -> Result<Response, UpstreamError>
 where
     B: MessageBody + 'static,
@@ -111,7 +111,7 @@ where
     }
     let retry_after = retry_after(&headers);
     let body = error_body(body).await;
-    Err(refused(Refusal { status: status.as_u16(), retry_after, body }))
+    Err(refused(ErrorResponse { status: status.as_u16(), retry_after, body }))
 }
 
 fn essence(headers: &HeaderMap) -> String {

@@ -22,7 +22,7 @@ const BEGINS: u8 = 2;
 const ENDS: u8 = 4;
 
 /// A page, described by its header.
-pub(crate) struct Page {
+pub(crate) struct PageHeader {
     /// True for the first page of a stream.
     pub(crate) begins: bool,
     /// True for the last page of a stream.
@@ -47,7 +47,7 @@ pub(crate) struct Page {
     has_whole_header: bool,
 }
 
-impl Page {
+impl PageHeader {
     /// Reads the header of the page that these bytes begin. The lengths of its segments may be cut off.
     pub(crate) fn read(head: &[u8]) -> Option<Self> {
         let (fixed, lengths) = head.split_first_chunk::<FIXED>()?;
@@ -99,7 +99,7 @@ pub(crate) enum PageState {
 
 /// A page that was found.
 pub(crate) struct FoundPage {
-    pub(crate) page: Page,
+    pub(crate) page: PageHeader,
     pub(crate) state: PageState,
     /// The number of bytes of the page that are present.
     pub(crate) length: usize,
@@ -110,12 +110,12 @@ pub(crate) struct FoundPage {
 impl FoundPage {
     /// Returns how many bytes [`Self::whole`] needs, judged by the first bytes of a page: up to [`LONGEST_HEADER`].
     pub(crate) fn needed(head: &[u8]) -> usize {
-        Page::read(head).map_or(MOST_NEEDED, |page| page.length())
+        PageHeader::read(head).map_or(MOST_NEEDED, |page| page.length())
     }
 
     /// Reads the page that these bytes begin, if the whole page is present and its checksum is right.
     pub(crate) fn whole(bytes: &[u8]) -> Option<Self> {
-        let page = Page::read(bytes)?;
+        let page = PageHeader::read(bytes)?;
         let length = page.length();
         let is_intact = page.has_whole_header && bytes.get(..length).is_some_and(is_intact);
         is_intact.then_some(Self { packets: page.packets, page, state: PageState::Whole, length })
@@ -127,7 +127,7 @@ impl FoundPage {
         if let Some(found) = Self::whole(bytes) {
             return Ok(found);
         }
-        let Some(page) = Page::read(bytes) else { return Err(next_mark(bytes)) };
+        let Some(page) = PageHeader::read(bytes) else { return Err(next_mark(bytes)) };
         let length = page.length();
         let is_there = page.has_whole_header && length <= bytes.len();
         let behind = bytes.get(length..).unwrap_or_default();
@@ -137,7 +137,7 @@ impl FoundPage {
         let next = next_mark(bytes);
         // If another file was joined to a cut page, the packets before the join are good. If bytes are missing within a
         // page, nothing shows which of its packets are good.
-        match Page::read(bytes.get(next..).unwrap_or_default()) {
+        match PageHeader::read(bytes.get(next..).unwrap_or_default()) {
             None if !is_there => Ok(Self::with_flaw(page, PageState::Cut, bytes)),
             Some(other) if other.begins && other.position == Some(0) => {
                 Ok(Self::with_flaw(page, PageState::Cut, bytes.get(..next).unwrap_or(bytes)))
@@ -147,10 +147,10 @@ impl FoundPage {
     }
 
     /// Makes a page that is not whole. Its flag for the first page of a stream may itself be damaged.
-    fn with_flaw(page: Page, state: PageState, bytes: &[u8]) -> Self {
+    fn with_flaw(page: PageHeader, state: PageState, bytes: &[u8]) -> Self {
         let is_first = page.position == Some(0) && page.packets == 1 && !page.goes_on;
         let is_known = bytes.get(page.header..).is_some_and(|packet| Sound::read(packet).is_some());
-        let page = Page { begins: is_first && (page.begins || is_known), ..page };
+        let page = PageHeader { begins: is_first && (page.begins || is_known), ..page };
         let (lengths, payload) = page.parts(bytes);
         let packets = match state {
             PageState::Cut => ended(whole_packets(lengths, payload.len())),
@@ -190,7 +190,7 @@ impl FoundPage {
         };
         let mut head = *fixed;
         let [_, _, _, _, _, flags, .., segments] = &mut head;
-        let Page { begins, continues, .. } = self.page;
+        let PageHeader { begins, continues, .. } = self.page;
         *flags &= !(BEGINS | CONTINUES);
         *flags |= if begins { BEGINS } else { 0 } | if continues { CONTINUES } else { 0 };
         *segments = lengths.len() as u8;

@@ -91,7 +91,7 @@ pub(super) fn container(format: &Format) -> Container {
 
 /// Returns the container whose signature these bytes begin with.
 fn signature(bytes: &[u8], any_page: bool) -> Option<Container> {
-    let is_page = || ogg::Page::read(bytes).is_some_and(|page| any_page || page.begins);
+    let is_page = || ogg::PageHeader::read(bytes).is_some_and(|page| any_page || page.begins);
     match bytes {
         [b'R' | b'B', ..] if is_wave(bytes) => Some(Container::Wav),
         [b'F', b'O', ..] if is_aiff(bytes) => Some(Container::Aiff),

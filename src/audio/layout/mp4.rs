@@ -10,7 +10,7 @@ use super::scan::Scan;
 use super::{Layout, Part};
 use crate::audio::container::Container;
 use crate::audio::format::mp4::Outer;
-use crate::audio::format::mp4::times::Paces;
+use crate::audio::format::mp4::times::SampleDurations;
 use crate::audio::format::tags;
 use crate::audio::library::{ask_part, is_sound};
 use crate::audio::reading::{Source, Window, read_at};
@@ -93,7 +93,8 @@ fn count(
 ) -> io::Result<Option<Duration>> {
     let start = range.start;
     let mut file = Window::new(source, range.clone())?;
-    let paces = Paces::read(&mut file, movie.start.saturating_sub(start)..movie.end.saturating_sub(start))?;
+    let paces =
+        SampleDurations::read(&mut file, movie.start.saturating_sub(start)..movie.end.saturating_sub(start))?;
     ask_part(source, range, Container::M4a, most, |format| {
         let track = format.tracks().iter().find(|track| is_sound(track))?;
         let (id, base) = (track.id, track.time_base?);

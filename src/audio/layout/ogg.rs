@@ -10,7 +10,7 @@ use super::beginning::{self, Beginning, Within};
 use super::scan::Scan;
 use super::{Layout, Part, time};
 use crate::audio::container::Container;
-use crate::audio::format::ogg::{FoundPage, LONGEST_HEADER, MOST_NEEDED, Page, PageState};
+use crate::audio::format::ogg::{FoundPage, LONGEST_HEADER, MOST_NEEDED, PageHeader, PageState};
 use crate::audio::format::ogg_sound::Sound;
 use crate::audio::reading::Source;
 
@@ -32,7 +32,7 @@ pub(super) fn find<S: Source>(
         let Some(found) = page_at(scan, at)? else { break };
         let Ok(found) = found else {
             link.has_skipped = true;
-            let is_page = Page::read(scan.bytes(at, LONGEST_HEADER)?).is_some();
+            let is_page = PageHeader::read(scan.bytes(at, LONGEST_HEADER)?).is_some();
             match beginning::next(scan, at + u64::from(is_page), Within::Ogg)? {
                 Some(next) if next.container == Container::Ogg => at = next.at.max(at + 1),
                 Some(next) => {

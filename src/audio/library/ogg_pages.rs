@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
-use crate::audio::format::ogg::{self, FoundPage, MOST_NEEDED, Page, PageState};
+use crate::audio::format::ogg::{self, FoundPage, MOST_NEEDED, PageHeader, PageState};
 
 /// The number of bytes that are read at a time.
 const BLOCK: usize = 64 << 10;
@@ -23,11 +23,11 @@ pub(super) struct OggPages<'s> {
     /// The page that is being shown, and up to where it was shown.
     page: Vec<u8>,
     shown: usize,
-    streams: Vec<Followed>,
+    streams: Vec<FollowedStream>,
 }
 
 /// The facts about a stream that are needed to correct its next page.
-struct Followed {
+struct FollowedStream {
     serial: [u8; 4],
     /// The number of the next page.
     next: u32,
@@ -86,12 +86,12 @@ impl<'s> OggPages<'s> {
 }
 
 /// Returns the bytes to show for the page that `bytes` holds.
-fn follow(streams: &mut Vec<Followed>, mut found: FoundPage, bytes: &[u8]) -> Vec<u8> {
-    let Page { serial, begins, number, goes_on, .. } = found.page;
+fn follow(streams: &mut Vec<FollowedStream>, mut found: FoundPage, bytes: &[u8]) -> Vec<u8> {
+    let PageHeader { serial, begins, number, goes_on, .. } = found.page;
     if begins && streams.len() < STREAMS {
         let is_opus = found.packets(bytes).next().is_some_and(|packet| packet.starts_with(b"OpusHead"));
         let tags = if is_opus { Tags::Wanted } else { Tags::Shown };
-        streams.push(Followed { serial, next: number.wrapping_add(1), goes_on, tags });
+        streams.push(FollowedStream { serial, next: number.wrapping_add(1), goes_on, tags });
         return found.rewritten(bytes);
     }
     let Some(stream) = streams.iter_mut().find(|stream| stream.serial == serial) else {

@@ -17,7 +17,7 @@ const STREAMS: usize = 16;
 const DAMAGES: u32 = 16;
 
 /// A stream of sound, as far as it was followed.
-struct Followed {
+struct SoundStream {
     serial: [u8; 4],
     sound: Sound,
     /// The number of packets that have ended.
@@ -26,7 +26,7 @@ struct Followed {
 
 /// Judges whether the file that starts at `offset` has a stream of sound with a packet behind its headers.
 pub(super) fn at(source: &mut impl Source, offset: u64, end: u64) -> io::Result<Result<Container, NoAudio>> {
-    let mut sounds: Vec<Followed> = Vec::new();
+    let mut sounds: Vec<SoundStream> = Vec::new();
     let (mut at, mut others, mut damages) = (offset, false, 0);
     for _ in 0..PAGES {
         if at >= end || damages > DAMAGES {
@@ -46,7 +46,7 @@ pub(super) fn at(source: &mut impl Source, offset: u64, end: u64) -> io::Result<
             let first = read_at::<{ Sound::PACKET }>(source, payload)?;
             match Sound::read(first.bytes()) {
                 Some(sound) if sounds.len() < STREAMS => {
-                    sounds.push(Followed { serial: page.serial, sound, packets });
+                    sounds.push(SoundStream { serial: page.serial, sound, packets });
                 }
                 // The packet is cut off before it shows its kind.
                 None if first.bytes().len() < Sound::SHORTEST_PACKET => {}

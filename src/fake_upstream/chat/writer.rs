@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::request::ValidRequest;
 use crate::fake_upstream::acts::{DialectWriter, Finish, inside_a_string};
-use crate::fake_upstream::call_flow::AnswerContext;
+use crate::fake_upstream::call_flow::CallInfo;
 use crate::fake_upstream::clock::now;
 use crate::fake_upstream::openai::{done_comes_after, error_frame, error_member};
 use crate::fake_upstream::script::{ErrorForm, UsagePlace};
@@ -26,7 +26,7 @@ pub(super) struct ChatWriter {
 }
 
 impl ChatWriter {
-    pub(super) fn new(request: &ValidRequest, context: &AnswerContext<'_>) -> Self {
+    pub(super) fn new(request: &ValidRequest, context: &CallInfo<'_>) -> Self {
         let place = context.shape.usage.unwrap_or(UsagePlace::Apart);
         Self {
             stream: request.stream,

@@ -96,7 +96,7 @@ fn error(refusal: &Refusal, model: &str) -> (u16, Value) {
         Refusal::Status(404, None) => {
             let message = format!(
                 "models/{model} is not found for API version v1beta, or is not supported for generateContent. \
-                 Call ListModels to see the list of available models and their supported methods."
+                 CountedCall ListModels to see the list of available models and their supported methods."
             );
             (404, plain(404, &message))
         }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Form, errors};
 use crate::fake_upstream::acts::{DialectWriter, Finish, inside_a_string};
-use crate::fake_upstream::call_flow::AnswerContext;
+use crate::fake_upstream::call_flow::CallInfo;
 use crate::fake_upstream::script::ErrorForm;
 use crate::fake_upstream::tokens::{AUDIO_TOKENS, PROMPT_TOKENS, TEXT_TOKENS, Tokens};
 
@@ -24,7 +24,7 @@ pub(super) struct GeminiWriter {
 }
 
 impl GeminiWriter {
-    pub(super) fn new(form: Form, context: &AnswerContext<'_>) -> Self {
+    pub(super) fn new(form: Form, context: &CallInfo<'_>) -> Self {
         Self {
             form,
             model: context.model.to_owned(),

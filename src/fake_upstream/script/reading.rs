@@ -33,7 +33,7 @@ impl Script {
     /// # Errors
     /// [`ScriptError`] if the script has no fault, or already has a rate.
     pub fn with_rate(mut self, rate: &str) -> Result<Self, ScriptError> {
-        let step = Step { name: "rate", value: Some(rate) };
+        let step = ScriptStep { name: "rate", value: Some(rate) };
         let fault_rule = self.fault_rule.as_mut().ok_or_else(|| step.wrong(NO_FAULT))?;
         if fault_rule.rate.is_some() {
             return Err(step.wrong("the script already has a rate"));
@@ -47,11 +47,11 @@ impl FromStr for Script {
     type Err = ScriptError;
 
     fn from_str(text: &str) -> Result<Self, ScriptError> {
-        let mut draft = Draft::default();
+        let mut draft = ScriptDraft::default();
         for text in text.split('+') {
             let step = match text.split_once('=') {
-                Some((name, value)) => Step { name, value: Some(value) },
-                None => Step { name: text, value: None },
+                Some((name, value)) => ScriptStep { name, value: Some(value) },
+                None => ScriptStep { name: text, value: None },
             };
             if draft.names.contains(&step.name) {
                 return Err(step.wrong("it is there twice"));
@@ -65,19 +65,19 @@ impl FromStr for Script {
 
 /// One step as written.
 #[derive(Debug, Clone, Copy)]
-struct Step<'a> {
+struct ScriptStep<'a> {
     name: &'a str,
     value: Option<&'a str>,
 }
 
-impl fmt::Display for Step<'_> {
+impl fmt::Display for ScriptStep<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)?;
         self.value.map_or(Ok(()), |value| write!(f, "={value}"))
     }
 }
 
-impl<'a> Step<'a> {
+impl<'a> ScriptStep<'a> {
     fn wrong(self, problem: impl Into<String>) -> ScriptError {
         ScriptError { step: self.to_string(), problem: problem.into() }
     }
@@ -167,14 +167,14 @@ impl<'a> Step<'a> {
 
 /// A script while it is read.
 #[derive(Debug, Default)]
-struct Draft<'a> {
+struct ScriptDraft<'a> {
     names: Vec<&'a str>,
     shape: Shape,
-    fault: Option<(Step<'a>, UnplacedFault)>,
-    after: Option<(Step<'a>, u64)>,
-    first: Option<(Step<'a>, u64)>,
-    rate: Option<(Step<'a>, f64)>,
-    size: Option<Step<'a>>,
+    fault: Option<(ScriptStep<'a>, UnplacedFault)>,
+    after: Option<(ScriptStep<'a>, u64)>,
+    first: Option<(ScriptStep<'a>, u64)>,
+    rate: Option<(ScriptStep<'a>, f64)>,
+    size: Option<ScriptStep<'a>>,
 }
 
 /// A fault whose number of texts before it is not known yet.
@@ -184,8 +184,8 @@ enum UnplacedFault {
     Within(Mishap),
 }
 
-impl<'a> Draft<'a> {
-    fn take(&mut self, step: Step<'a>) -> Result<(), ScriptError> {
+impl<'a> ScriptDraft<'a> {
+    fn take(&mut self, step: ScriptStep<'a>) -> Result<(), ScriptError> {
         let shape = &mut self.shape;
         match step.name {
             "chunks" => shape.chunks = step.number(0..=MOST_CHUNKS)?,
@@ -232,7 +232,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn unplaced_fault(step: Step<'_>) -> Result<UnplacedFault, ScriptError> {
+    fn unplaced_fault(step: ScriptStep<'_>) -> Result<UnplacedFault, ScriptError> {
         let instead = |instead| step.bare(UnplacedFault::Instead(instead));
         let within = |mishap| step.bare(UnplacedFault::Within(mishap));
         match step.name {

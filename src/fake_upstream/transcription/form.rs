@@ -55,7 +55,7 @@ impl From<MultipartError> for FormError {
 
 /// The fields as sent.
 #[derive(Debug, Default)]
-struct Draft {
+struct FormFields {
     model: Option<String>,
     stream: bool,
     include_usage: bool,
@@ -66,7 +66,7 @@ struct Draft {
 /// Reads a request to its end.
 pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Form, FormError> {
     let mut parts = Multipart::new(request.headers(), payload);
-    let mut draft = Draft::default();
+    let mut draft = FormFields::default();
     let mut left = MOST_BODY_BYTES as u64;
     let mut wrong = None;
     while let Some(part) = parts.next().await {
@@ -115,7 +115,7 @@ fn unknown_format(part: &Field) -> Option<String> {
     (!known).then(|| format!("Unrecognized file format. Supported formats: {EXTENSIONS:?}"))
 }
 
-impl Draft {
+impl FormFields {
     fn take(&mut self, name: &str, value: String) -> Result<(), String> {
         let flag = |value: &str| match value {
             "true" | "True" | "1" => Ok(true),

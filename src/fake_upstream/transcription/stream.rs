@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::form::Form;
 use super::whole::{segment, token_usage};
 use crate::fake_upstream::acts::{DialectWriter, Finish};
-use crate::fake_upstream::call_flow::AnswerContext;
+use crate::fake_upstream::call_flow::CallInfo;
 use crate::fake_upstream::clock::now;
 use crate::fake_upstream::openai::{done_comes_after, error_frame};
 use crate::fake_upstream::script::{ErrorForm, Style};
@@ -25,7 +25,7 @@ struct Streaming {
 }
 
 /// Returns the writer of a stream in this style.
-pub(super) fn writer(style: Style, form: &Form, context: &AnswerContext<'_>) -> Box<dyn DialectWriter> {
+pub(super) fn writer(style: Style, form: &Form, context: &CallInfo<'_>) -> Box<dyn DialectWriter> {
     Box::new(Streaming {
         style,
         include_usage: form.include_usage,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::form::{Form, Format};
 use crate::fake_upstream::acts::{DialectWriter, Finish, inside_a_string};
-use crate::fake_upstream::call_flow::AnswerContext;
+use crate::fake_upstream::call_flow::CallInfo;
 use crate::fake_upstream::openai::error_member;
 use crate::fake_upstream::script::ErrorForm;
 use crate::fake_upstream::text;
@@ -41,7 +41,7 @@ struct Whole {
 }
 
 /// Returns the writer of an answer in one piece.
-pub(super) fn writer(form: &Form, context: &AnswerContext<'_>) -> Box<dyn DialectWriter> {
+pub(super) fn writer(form: &Form, context: &CallInfo<'_>) -> Box<dyn DialectWriter> {
     Box::new(Whole {
         format: form.format,
         by_time: context.shape.plain || form.format == Format::Verbose,

@@ -72,7 +72,7 @@ impl MemoryJournals {
 
 impl ChunkJournals for MemoryJournals {
     fn journal(&self, id: &TaskId) -> Box<dyn ChunkJournal> {
-        Box::new(Writer {
+        Box::new(MemoryJournal {
             journals: self.clone(),
             id: id.clone(),
             written: Arc::default(),
@@ -102,7 +102,7 @@ impl ChunkJournals for MemoryJournals {
 }
 
 #[derive(Debug)]
-struct Writer {
+struct MemoryJournal {
     journals: MemoryJournals,
     id: TaskId,
     /// The number of entries that this writer has written.
@@ -110,7 +110,7 @@ struct Writer {
     has_refused: Arc<AtomicBool>,
 }
 
-impl ChunkJournal for Writer {
+impl ChunkJournal for MemoryJournal {
     fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended {
         let entries: Vec<_> = entries.cloned().collect();
         let (journals, id) = (self.journals.clone(), self.id.clone());

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
-use super::{Entries, Mark, Shared};
+use super::{LogEntries, Mark, SharedLog};
 use crate::task::cold_log::ColdLog;
 use crate::task::format::Format;
 
 /// A reader of a log that reports the log's length and state.
 #[derive(Debug, Clone)]
-pub struct LogReader(Source);
+pub struct LogReader(LogSource);
 
 /// A reader of a log that reads frames in one format. The owner of the reader keeps the position.
 #[derive(Debug, Clone)]
@@ -23,14 +23,14 @@ pub struct FrameReader {
 }
 
 #[derive(Debug, Clone)]
-enum Source {
-    Living { shared: Arc<Shared>, mark: watch::Receiver<Mark> },
+enum LogSource {
+    Living { shared: Arc<SharedLog>, mark: watch::Receiver<Mark> },
     Cold(ColdLog),
 }
 
 /// The place where a reader finds frames.
-enum Frames<'a> {
-    Memory(Arc<Entries>),
+enum FrameSource<'a> {
+    Memory(Arc<LogEntries>),
     Cold(&'a ColdLog),
     /// The task crashed, and its frames are no longer in this process.
     Gone,
@@ -38,14 +38,14 @@ enum Frames<'a> {
 
 impl From<ColdLog> for LogReader {
     fn from(log: ColdLog) -> Self {
-        Self(Source::Cold(log))
+        Self(LogSource::Cold(log))
     }
 }
 
 impl LogReader {
     /// Makes a reader of a log that has a writer, or had one.
-    pub(super) fn of(shared: &Arc<Shared>) -> Self {
-        Self(Source::Living { shared: Arc::clone(shared), mark: shared.mark.subscribe() })
+    pub(super) fn of(shared: &Arc<SharedLog>) -> Self {
+        Self(LogSource::Living { shared: Arc::clone(shared), mark: shared.mark.subscribe() })
     }
 
     /// Turns this reader into one that reads frames in this format.
@@ -58,8 +58,8 @@ impl LogReader {
     #[must_use]
     pub fn mark(&self) -> Mark {
         match &self.0 {
-            Source::Living { mark, .. } => *mark.borrow(),
-            Source::Cold(log) => Mark { len: log.len(), ended: true, ..Mark::default() },
+            LogSource::Living { mark, .. } => *mark.borrow(),
+            LogSource::Cold(log) => Mark { len: log.len(), ended: true, ..Mark::default() },
         }
     }
 
@@ -87,12 +87,12 @@ impl LogReader {
 
     async fn wait_for(&mut self, wanted: impl FnMut(&Mark) -> bool) -> Mark {
         match &mut self.0 {
-            Source::Living { mark, .. } => {
+            LogSource::Living { mark, .. } => {
                 // The watch cannot close: this reader holds its sender.
                 let wanted = mark.wait_for(wanted).await;
                 wanted.map_or(Mark { parked: true, ..Mark::default() }, |mark| *mark)
             }
-            Source::Cold(_) => self.mark(),
+            LogSource::Cold(_) => self.mark(),
         }
     }
 
@@ -100,15 +100,15 @@ impl LogReader {
     /// change.
     pub fn mark_seen(&mut self) -> Mark {
         match &mut self.0 {
-            Source::Living { mark, .. } => *mark.borrow_and_update(),
-            Source::Cold(_) => self.mark(),
+            LogSource::Living { mark, .. } => *mark.borrow_and_update(),
+            LogSource::Cold(_) => self.mark(),
         }
     }
 
     /// Waits until the log has changed since the last wait or call of [`mark_seen`](Self::mark_seen). Never returns if
     /// no entry will be added.
     pub async fn changed(&mut self) {
-        if let Source::Living { mark, .. } = &mut self.0
+        if let LogSource::Living { mark, .. } = &mut self.0
             && mark.changed().await.is_ok()
         {
             return;
@@ -119,8 +119,8 @@ impl LogReader {
     /// Counts a new subscription of this log. Returns the number of earlier subscriptions.
     pub fn count_subscription(&self) -> usize {
         let subscriptions = match &self.0 {
-            Source::Living { shared, .. } => &shared.subscriptions,
-            Source::Cold(log) => log.subscriptions(),
+            LogSource::Living { shared, .. } => &shared.subscriptions,
+            LogSource::Cold(log) => log.subscriptions(),
         };
         subscriptions.fetch_add(1, Ordering::Relaxed)
     }
@@ -129,8 +129,8 @@ impl LogReader {
     #[must_use]
     pub fn number(&self) -> usize {
         match &self.0 {
-            Source::Living { shared, .. } => shared.number,
-            Source::Cold(log) => log.number(),
+            LogSource::Living { shared, .. } => shared.number,
+            LogSource::Cold(log) => log.number(),
         }
     }
 
@@ -139,8 +139,8 @@ impl LogReader {
     #[must_use]
     pub fn arbiter(&self) -> usize {
         match &self.0 {
-            Source::Living { shared, .. } => shared.arbiter.load(Ordering::Relaxed),
-            Source::Cold(log) => log.number(),
+            LogSource::Living { shared, .. } => shared.arbiter.load(Ordering::Relaxed),
+            LogSource::Cold(log) => log.number(),
         }
     }
 }
@@ -171,14 +171,14 @@ impl FrameReader {
     }
 
     /// Returns the place where the frames are at this moment.
-    fn frames(&self) -> Frames<'_> {
+    fn frames(&self) -> FrameSource<'_> {
         match &self.log.0 {
-            Source::Living { shared, .. } => match (shared.entries.upgrade(), shared.cold.get()) {
-                (Some(entries), _) => Frames::Memory(entries),
-                (None, Some(log)) => Frames::Cold(log),
-                (None, None) => Frames::Gone,
+            LogSource::Living { shared, .. } => match (shared.entries.upgrade(), shared.cold.get()) {
+                (Some(entries), _) => FrameSource::Memory(entries),
+                (None, Some(log)) => FrameSource::Cold(log),
+                (None, None) => FrameSource::Gone,
             },
-            Source::Cold(log) => Frames::Cold(log),
+            LogSource::Cold(log) => FrameSource::Cold(log),
         }
     }
 
@@ -187,7 +187,7 @@ impl FrameReader {
     #[must_use]
     pub fn frames_within(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
         match self.frames() {
-            Frames::Memory(entries) => {
+            FrameSource::Memory(entries) => {
                 let (mut end, mut bytes) = (range.start, 0);
                 for frame in entries.frames(self.format, range.clone()) {
                     if end > range.start && bytes + frame.len() > most_bytes {
@@ -197,8 +197,8 @@ impl FrameReader {
                 }
                 (end, bytes)
             }
-            Frames::Cold(log) => log.frames_within(self.format, range, most_bytes),
-            Frames::Gone => (range.start + 1, 0),
+            FrameSource::Cold(log) => log.frames_within(self.format, range, most_bytes),
+            FrameSource::Gone => (range.start + 1, 0),
         }
     }
 
@@ -206,9 +206,9 @@ impl FrameReader {
     #[must_use]
     pub fn bytes(&self, range: Range<usize>) -> usize {
         match self.frames() {
-            Frames::Memory(entries) => entries.frames(self.format, range).map(Bytes::len).sum(),
-            Frames::Cold(log) => log.bytes(self.format, range),
-            Frames::Gone => 0,
+            FrameSource::Memory(entries) => entries.frames(self.format, range).map(Bytes::len).sum(),
+            FrameSource::Cold(log) => log.bytes(self.format, range),
+            FrameSource::Gone => 0,
         }
     }
 
@@ -217,12 +217,12 @@ impl FrameReader {
     #[must_use]
     pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
         match self.frames() {
-            Frames::Memory(entries) => {
+            FrameSource::Memory(entries) => {
                 entries.frames(self.format, range).for_each(|frame| buffer.extend_from_slice(frame));
                 true
             }
-            Frames::Cold(log) => log.write_to(self.format, range, buffer),
-            Frames::Gone => false,
+            FrameSource::Cold(log) => log.write_to(self.format, range, buffer),
+            FrameSource::Gone => false,
         }
     }
 
@@ -230,14 +230,14 @@ impl FrameReader {
     #[must_use]
     pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
         match self.frames() {
-            Frames::Memory(entries) => {
+            FrameSource::Memory(entries) => {
                 let bytes = entries.frame(self.format, frame).map(Bytes::as_ref).unwrap_or_default();
                 let part = bytes.len().min(part.start)..bytes.len().min(part.end);
                 buffer.extend_from_slice(bytes.get(part).unwrap_or_default());
                 true
             }
-            Frames::Cold(log) => log.write_part(self.format, frame, part, buffer),
-            Frames::Gone => false,
+            FrameSource::Cold(log) => log.write_part(self.format, frame, part, buffer),
+            FrameSource::Gone => false,
         }
     }
 
@@ -245,7 +245,7 @@ impl FrameReader {
     /// a task that runs is shared, not copied.
     #[must_use]
     pub fn piece(&self, range: Range<usize>) -> Option<Bytes> {
-        if let Frames::Memory(entries) = self.frames()
+        if let FrameSource::Memory(entries) = self.frames()
             && range.len() == 1
         {
             return Some(entries.frame(self.format, range.start).cloned().unwrap_or_default());

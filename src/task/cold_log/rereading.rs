@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{RecordSource, slice};
 use crate::task::entry::Entry;
 use crate::task::format::{Encoder, Format};
-use crate::task::record::{Index, Kind, Place, Record, Records};
+use crate::task::record::{Index, Place, Record, RecordKind, Records};
 
 /// The entries of an ended log, for frames in one format.
 pub(super) struct Rereading<'a> {
@@ -76,8 +76,8 @@ impl<'a> Rereading<'a> {
     pub(super) fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()> {
         self.walk(range.start, 0, |place, record| {
             match record.kind {
-                Kind::Open => buffer.put_slice(&self.encoder.open(place.entry)),
-                Kind::Text(kind) => {
+                RecordKind::Open => buffer.put_slice(&self.encoder.open(place.entry)),
+                RecordKind::Text(kind) => {
                     if place.inside == 0 {
                         self.encoder.put_before_text(place.entry, kind, buffer);
                     }
@@ -106,8 +106,8 @@ impl<'a> Rereading<'a> {
             buffer.put_slice(slice(bytes, wanted));
         };
         let kind = match self.kind(frame)? {
-            Some(Kind::Text(kind)) => kind,
-            Some(Kind::Open) => {
+            Some(RecordKind::Text(kind)) => kind,
+            Some(RecordKind::Open) => {
                 put(0, &self.encoder.open(frame));
                 return Ok(());
             }
@@ -136,7 +136,7 @@ impl<'a> Rereading<'a> {
         })
     }
 
-    fn kind(&self, entry: usize) -> io::Result<Option<Kind>> {
+    fn kind(&self, entry: usize) -> io::Result<Option<RecordKind>> {
         let mut kind = None;
         self.walk(entry, 0, |_, record| {
             kind = Some(record.kind);
@@ -148,8 +148,8 @@ impl<'a> Rereading<'a> {
     /// Returns the length of an entry's frame if this record is the entry's last one.
     fn frame_bytes(&self, place: Place, record: &Record<'_>) -> usize {
         match record.kind {
-            Kind::Open => self.encoder.open(place.entry).len(),
-            Kind::Text(kind) => {
+            RecordKind::Open => self.encoder.open(place.entry).len(),
+            RecordKind::Text(kind) => {
                 self.encoder.around_text(place.entry, kind) + place.inside + record.payload.len()
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Chunks, Index, Kind, MOST_PAYLOAD, Record, Records};
+use super::{Chunks, Index, MOST_PAYLOAD, Record, RecordKind, Records};
 use crate::task::entry::Entry;
 
 /// Encodes entries as records, and indexes where they are.
@@ -23,10 +23,10 @@ impl RecordWriter {
             let (kind, _) = match entry {
                 Entry::Open(head) => {
                     self.index.head = Some(Arc::clone(head));
-                    (Kind::Open, serde_json::to_writer(&mut self.payload, &**head))
+                    (RecordKind::Open, serde_json::to_writer(&mut self.payload, &**head))
                 }
                 Entry::Delta { kind, text } => {
-                    (Kind::Text(*kind), serde_json::to_writer(&mut self.payload, &**text))
+                    (RecordKind::Text(*kind), serde_json::to_writer(&mut self.payload, &**text))
                 }
                 Entry::Finish { .. } | Entry::Done | Entry::Error(_) => continue,
             };
@@ -63,7 +63,7 @@ impl Chunks {
 
 /// Finds the entries in records, up to the first damaged record. Passes each complete entry to `take`, which may refuse
 /// it; a refused entry counts as damaged. Returns true if no bytes follow the complete entries.
-pub fn scan_records(bytes: &[u8], mut take: impl FnMut(Kind, &[u8]) -> Option<()>) -> (Index, bool) {
+pub fn scan_records(bytes: &[u8], mut take: impl FnMut(RecordKind, &[u8]) -> Option<()>) -> (Index, bool) {
     let (mut index, mut payload) = (Index::default(), Vec::new());
     let mut records = Records::of(bytes, 0);
     for record in records.by_ref() {
@@ -72,7 +72,7 @@ pub fn scan_records(bytes: &[u8], mut take: impl FnMut(Kind, &[u8]) -> Option<()
             if take(record.kind, &payload).is_none() {
                 return (index, false);
             }
-            if record.kind == Kind::Open {
+            if record.kind == RecordKind::Open {
                 index.head = serde_json::from_slice(&payload).ok().map(Arc::new);
             }
             payload.clear();
@@ -89,8 +89,8 @@ pub fn read_entries(bytes: &[u8]) -> (Vec<Entry>, bool) {
     let mut entries = Vec::new();
     let (_, is_all) = scan_records(bytes, |kind, payload| {
         entries.push(match kind {
-            Kind::Open => Entry::Open(Arc::new(serde_json::from_slice(payload).ok()?)),
-            Kind::Text(kind) => Entry::Delta { kind, text: serde_json::from_slice(payload).ok()? },
+            RecordKind::Open => Entry::Open(Arc::new(serde_json::from_slice(payload).ok()?)),
+            RecordKind::Text(kind) => Entry::Delta { kind, text: serde_json::from_slice(payload).ok()? },
         });
         Some(())
     });

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 fn response(status: u16, body: &str) -> UpstreamError {
-    refusal(&Refusal { status, retry_after: None, body: body.into() }, "hush")
+    refusal(&ErrorResponse { status, retry_after: None, body: body.into() }, "hush")
 }
 
 fn facts(err: UpstreamError) -> (Fault, Option<u16>, String) {
@@ -252,7 +252,7 @@ fn a_refused_account_or_region_is_not_the_requests_fault() {
 #[test]
 fn error_texts_in_latin_1_are_kept_and_binary_data_is_not() {
     let of = |body: &[u8]| {
-        facts(refusal(&Refusal { status: 400, retry_after: None, body: body.into() }, "hush")).2
+        facts(refusal(&ErrorResponse { status: 400, retry_after: None, body: body.into() }, "hush")).2
     };
     assert_eq!(of(b"Gr\xfc\xdfe, words"), "Gr\u{fc}\u{df}e, words");
     assert_eq!(of(b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00"), "it answered with status 400");

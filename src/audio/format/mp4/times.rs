@@ -23,7 +23,7 @@ const SCALE: u32 = 1000;
 
 /// How long a sample lasts according to its codec. A sample here is the unit that a decoder takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pace {
+pub(crate) struct SampleDuration {
     /// The number of sound samples in each channel.
     pub(crate) length: u32,
     pub(crate) rate: u32,
@@ -59,26 +59,29 @@ pub(crate) fn corrections(
     }
     for track in tracks {
         let Some((at, scale)) = track.scale else { continue };
-        let pace = if track.is_sound { pace(source, &track)? } else { None };
+        let sample_duration = if track.is_sound { sample_duration(source, &track)? } else { None };
         let table = match &track.times {
             Some(range) => Table::read(source, range.clone())?,
             None => Table::default(),
         };
-        let Some(pace) = pace else {
+        let Some(sample_duration) = sample_duration else {
             if scale == 0 {
                 corrections.push((at, SCALE.to_be_bytes().to_vec()));
             }
             continue;
         };
         // A movie in fragments has an empty table here.
-        let is_wrong =
-            if table.samples == 0 { scale == 0 } else { table.is_wrong(scale, pace, track.samples) };
+        let is_wrong = if table.samples == 0 {
+            scale == 0
+        } else {
+            table.is_wrong(scale, sample_duration, track.samples)
+        };
         if !is_wrong {
             continue;
         }
-        corrections.push((at, pace.rate.to_be_bytes().to_vec()));
+        corrections.push((at, sample_duration.rate.to_be_bytes().to_vec()));
         if let Some(range) = track.times.filter(|_| table.samples > 0) {
-            let entry = [1, track.samples, pace.length].map(u32::to_be_bytes).concat();
+            let entry = [1, track.samples, sample_duration.length].map(u32::to_be_bytes).concat();
             corrections.push((range.start, entry));
         }
     }
@@ -88,22 +91,22 @@ pub(crate) fn corrections(
 /// The paces of the sound tracks of a movie, by the numbers of the tracks. Tracks whose codec fixes no pace are left
 /// out.
 #[derive(Debug, Default)]
-pub(crate) struct Paces(Vec<(u32, Pace)>);
+pub(crate) struct SampleDurations(Vec<(u32, SampleDuration)>);
 
-impl Paces {
+impl SampleDurations {
     /// Reads the paces of the tracks of this movie.
     pub(crate) fn read(source: &mut (impl Read + Seek), movie: Range<u64>) -> io::Result<Self> {
         let mut paces = Vec::new();
         for track in tracks(source, movie)?.0.iter().filter(|track| track.is_sound) {
-            paces.extend(pace(source, track)?.map(|pace| (track.id, pace)));
+            paces.extend(sample_duration(source, track)?.map(|sample_duration| (track.id, sample_duration)));
         }
         Ok(Self(paces))
     }
 
     /// Returns the seconds that `samples` samples of this track last, unless they are close to the stated seconds.
     pub(crate) fn contradict(&self, track: u32, samples: u64, stated: f64) -> Option<f64> {
-        let (_, pace) = self.0.iter().find(|(id, _)| *id == track)?;
-        let seconds = samples as f64 * f64::from(pace.length) / f64::from(pace.rate);
+        let (_, sample_duration) = self.0.iter().find(|(id, _)| *id == track)?;
+        let seconds = samples as f64 * f64::from(sample_duration.length) / f64::from(sample_duration.rate);
         let slack = SLACK as f64 / 100.0;
         ((seconds - stated).abs() > seconds * slack).then_some(seconds)
     }
@@ -141,10 +144,11 @@ impl Table {
 
     /// Returns true if the times contradict the codec: both the usual time of a sample and the mean, or the total by
     /// far.
-    fn is_wrong(&self, scale: u32, pace: Pace, samples: u32) -> bool {
+    fn is_wrong(&self, scale: u32, sample_duration: SampleDuration, samples: u32) -> bool {
         // Each time is a multiple of a second divided by the scale and by the rate.
-        let by_codec = |samples: u64| u128::from(samples) * u128::from(pace.length) * u128::from(scale);
-        let stated = |units: u128| units * u128::from(pace.rate);
+        let by_codec =
+            |samples: u64| u128::from(samples) * u128::from(sample_duration.length) * u128::from(scale);
+        let stated = |units: u128| units * u128::from(sample_duration.rate);
         let is_near = |stated: u128, by_codec: u128| {
             stated * 100 <= by_codec * (100 + SLACK) && stated * 100 >= by_codec * (100 - SLACK)
         };
@@ -223,38 +227,40 @@ fn scale(source: &mut (impl Read + Seek), content: Range<u64>) -> io::Result<Opt
 }
 
 /// Returns how long the samples of a track last, if its codec fixes that.
-fn pace(source: &mut (impl Read + Seek), track: &Track) -> io::Result<Option<Pace>> {
+fn sample_duration(source: &mut (impl Read + Seek), track: &Track) -> io::Result<Option<SampleDuration>> {
     // Behind version, count, and the size of the one entry.
     let entry = track.description.get(12..).unwrap_or_default();
     let (Some(codec), Some(rate)) = (four(entry, 0), entry.get(28..30).and_then(<[u8]>::first_chunk)) else {
         return Ok(None);
     };
     let rate = u32::from(u16::from_be_bytes(*rate));
-    let pace = match &codec {
+    let sample_duration = match &codec {
         b"mp4a" => mpeg_4(entry, rate),
-        b".mp3" => Some(Pace { length: if rate >= 32_000 { 1152 } else { 576 }, rate }),
-        b"ac-3" => Some(Pace { length: 1536, rate }),
+        b".mp3" => Some(SampleDuration { length: if rate >= 32_000 { 1152 } else { 576 }, rate }),
+        b"ac-3" => Some(SampleDuration { length: 1536, rate }),
         // QuickTime repeats the codec's name in front of its description.
         b"alac" => entry.get(memchr::memmem::rfind(entry, b"alac").unwrap_or(0) + 4..).and_then(|cookie| {
             let number = |at: usize| four(cookie, at).map(u32::from_be_bytes);
-            Some(Pace { length: number(4)?, rate: number(24)? })
+            Some(SampleDuration { length: number(4)?, rate: number(24)? })
         }),
         b"fLaC" => behind(entry, b"dfLa").and_then(|stream| {
             // Behind the version and the head of the block: the largest block, and later the rate in 20 bits.
             let length = u16::from_be_bytes(*stream.get(10..)?.first_chunk()?);
-            Some(Pace { length: length.into(), rate: u32::from_be_bytes(four(stream, 18)?) >> 12 })
+            Some(SampleDuration { length: length.into(), rate: u32::from_be_bytes(four(stream, 18)?) >> 12 })
         }),
         b"Opus" => match track.first {
             Some(first) => opus(read_at::<2>(source, first)?.bytes()),
             None => None,
         },
         b"twos" | b"sowt" | b"raw " | b"in24" | b"in32" | b"fl32" | b"fl64" | b"ulaw" | b"alaw" => {
-            Some(Pace { length: 1, rate })
+            Some(SampleDuration { length: 1, rate })
         }
         _ => None,
     };
-    let is_possible = |pace: &Pace| (1..=1 << 16).contains(&pace.length) && RANGE.contains(&pace.rate);
-    Ok(pace.filter(is_possible))
+    let is_possible = |sample_duration: &SampleDuration| {
+        (1..=1 << 16).contains(&sample_duration.length) && RANGE.contains(&sample_duration.rate)
+    };
+    Ok(sample_duration.filter(is_possible))
 }
 
 /// Returns the bytes behind the head of the box of this type within the description of samples.
@@ -266,7 +272,7 @@ fn behind<'b>(entry: &'b [u8], kind: &[u8; 4]) -> Option<&'b [u8]> {
 
 /// Reads the description of MPEG-4 sound (ISO/IEC 14496-1, section 7.2.6): AAC has 1024 samples at the rate of its
 /// core.
-fn mpeg_4(entry: &[u8], rate: u32) -> Option<Pace> {
+fn mpeg_4(entry: &[u8], rate: u32) -> Option<SampleDuration> {
     let stream = descriptor(behind(entry, b"esds")?.get(4..)?, 3)?;
     let flags = *stream.get(2)?;
     if flags & 0xe0 != 0 {
@@ -280,9 +286,9 @@ fn mpeg_4(entry: &[u8], rate: u32) -> Option<Pace> {
             // Five bits state the kind of AAC; the kinds for conversations have shorter frames.
             let is_common = matches!(bits >> 11, 1..=5 | 29);
             let core = RATES.get(usize::from(bits >> 7 & 15)).copied().unwrap_or(rate);
-            is_common.then_some(Pace { length: 1024, rate: core })
+            is_common.then_some(SampleDuration { length: 1024, rate: core })
         }
-        0x69 | 0x6b => Some(Pace { length: if rate >= 32_000 { 1152 } else { 576 }, rate }),
+        0x69 | 0x6b => Some(SampleDuration { length: if rate >= 32_000 { 1152 } else { 576 }, rate }),
         _ => None,
     }
 }
@@ -309,7 +315,7 @@ fn descriptor(bytes: &[u8], tag: u8) -> Option<&[u8]> {
 }
 
 /// Reads how long a packet of Opus lasts (RFC 6716, section 3.1).
-fn opus(packet: &[u8]) -> Option<Pace> {
+fn opus(packet: &[u8]) -> Option<SampleDuration> {
     let (first, rest) = packet.split_first()?;
     // In samples of 48 kHz.
     let frame = match first >> 3 {
@@ -322,7 +328,7 @@ fn opus(packet: &[u8]) -> Option<Pace> {
         1 | 2 => 2,
         _ => u32::from(rest.first()? & 63),
     };
-    Some(Pace { length: frame * frames, rate: 48_000 })
+    Some(SampleDuration { length: frame * frames, rate: 48_000 })
 }
 
 #[cfg(test)]
@@ -332,7 +338,7 @@ mod tests {
     #[test]
     fn the_first_byte_of_an_opus_packet_gives_its_duration() {
         for (packet, length) in [([0x00, 0], 480), ([0x19, 0], 5760), ([0x63, 3], 1440), ([0xfc, 0], 960)] {
-            assert_eq!(opus(&packet), Some(Pace { length, rate: 48_000 }), "{packet:02x?}");
+            assert_eq!(opus(&packet), Some(SampleDuration { length, rate: 48_000 }), "{packet:02x?}");
         }
         assert_eq!(opus(&[]), None);
     }

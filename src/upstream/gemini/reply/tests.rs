@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use super::*;
-use crate::upstream::exchange::Refusal;
+use crate::upstream::exchange::ErrorResponse;
 use crate::upstream::objects::ObjectEvents;
 use crate::upstream::reading::{EventBody, events};
 use crate::upstream::testing::{Outcome, outcome, read_body};
@@ -131,7 +131,7 @@ fn a_whole_answer_without_event_stream_is_read() {
 #[test]
 fn refusals_have_their_fault_and_delay() {
     let fault = |status, body: &str| {
-        let refused = Refusal { status, retry_after: None, body: body.as_bytes().to_vec() };
+        let refused = ErrorResponse { status, retry_after: None, body: body.as_bytes().to_vec() };
         match complaint::refusal(&refused, "hush") {
             UpstreamError::Refused { fault, status, retry_after, .. } => {
                 (fault, status, retry_after.map(|d| d.as_secs()))
@@ -159,7 +159,8 @@ fn a_daily_quota_is_not_a_limit_that_passes_soon() {
         let body = format!(
             r#"{{"error":{{"code":429,"details":[{{"violations":[{{"quotaId":"{id}"}}]}},{{"retryDelay":"48s"}}]}}}}"#
         );
-        match complaint::refusal(&Refusal { status: 429, retry_after: None, body: body.into() }, "hush") {
+        match complaint::refusal(&ErrorResponse { status: 429, retry_after: None, body: body.into() }, "hush")
+        {
             UpstreamError::Refused { fault, .. } => fault,
             other => panic!("{other:?}"),
         }

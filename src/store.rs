@@ -92,7 +92,8 @@ pub use start_check::{StartCheck, check_start};
 
 /// The most journals that are read as a whole at the same time. Each takes memory for its chunks and its result.
 const REPLAYS: usize = 2;
-/// If the results of a list's tasks have more bytes than this together, the list is split into several pages.
+/// The most bytes of results on one page of a list, of all its tasks together. A longer list is split into several
+/// pages.
 pub const MOST_LISTED_BYTES: usize = 4 << 20;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;

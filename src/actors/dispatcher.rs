@@ -112,7 +112,7 @@ impl Drop for QueuedPermit {
     }
 }
 
-/// How a task gets its permit to run.
+/// The reply to a request for a permit.
 #[derive(Debug)]
 pub enum Admission {
     /// The task has a permit.
@@ -137,7 +137,7 @@ pub enum RequestedBy {
 pub struct Admit {
     /// The task and the channels that it may use.
     pub applicant: Applicant,
-    /// Where the request comes from.
+    /// The origin of the request.
     pub requested_by: RequestedBy,
 }
 

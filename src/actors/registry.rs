@@ -41,7 +41,7 @@ use streams::PendingReplay;
 #[rtype(result = "()")]
 struct Departed {
     id: TaskId,
-    /// What the actor left behind; `None` if the actor was never created.
+    /// The result that the actor left behind; `None` if the actor was never created.
     left: Option<Departure>,
 }
 

@@ -35,7 +35,7 @@ pub struct Answered;
 pub(super) struct AcceptedTask {
     /// The task as it was accepted.
     pub(super) snapshot: Snapshot,
-    /// Its chunk log.
+    /// The task's chunk log.
     pub(super) log: LogReader,
 }
 
@@ -54,13 +54,13 @@ pub struct Submitted {
 /// The submit that has started a task.
 #[derive(Debug)]
 enum TaskOrigin {
-    /// This submit.
+    /// This submit has started the task.
     New {
         accepted: Box<AcceptedTask>,
         /// Held by a blocking call.
         cancel_on_drop: Option<CancelOnDrop>,
     },
-    /// An earlier submit.
+    /// An earlier submit has started the task.
     Replayed,
 }
 

@@ -56,7 +56,7 @@ pub struct Draining;
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// What a task's actor leaves behind when it stops.
+/// The result that a task's actor leaves behind when it stops.
 #[derive(Debug)]
 pub enum Departure {
     /// Nothing: the task has no stream.

@@ -31,12 +31,12 @@ const MOST_PARTS: usize = 20_000;
 /// The most parts whose length is requested from the library, because each request costs some reads.
 const MOST_REQUESTED: usize = 256;
 
-/// One of the files that a file consists of: most files consist of one.
+/// A file within the file. Most files have one part, which is the whole file; joined files have several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
     /// The container: files of different kinds may have been joined.
     pub(crate) container: Container,
-    /// Its bytes; tags around it are left out if they could be mistaken for sound.
+    /// The range of the part's bytes, without tags around it that could be mistaken for sound.
     pub(crate) range: Range<u64>,
     /// How long the present bytes last, if that is known.
     pub(crate) duration: Option<Duration>,

@@ -87,7 +87,7 @@ impl Keys for ChannelKeys {
     ];
 }
 
-/// One entry of `[[channels]]`, as it appears in the configuration.
+/// An entry of `[[channels]]`, as it appears in the configuration.
 #[derive(Debug)]
 pub struct ChannelEntry {
     keys: ChannelKeys,

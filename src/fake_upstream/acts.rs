@@ -46,7 +46,7 @@ pub(super) enum Finish {
     Filtered,
 }
 
-/// One step of sending an answer.
+/// A step of sending an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
     /// Send these bytes of the body.

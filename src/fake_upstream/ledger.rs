@@ -28,7 +28,7 @@ pub(super) struct Counters {
     audio_bytes: AtomicU64,
 }
 
-/// One call, from its arrival to its end. A call that is dropped earlier counts as closed by its client.
+/// A call, from its arrival to its end. A call that is dropped earlier counts as closed by its client.
 #[derive(Debug)]
 pub(super) struct CountedCall {
     counters: Arc<Counters>,

@@ -108,7 +108,7 @@ pub enum UsagePlace {
 pub enum Style {
     /// `transcript.text.delta` and `transcript.text.done`, CRLF framing, `[DONE]`.
     OpenAi,
-    /// The same with `transcript.text.segment` in place of the deltas.
+    /// OpenAI's format with `transcript.text.segment` in place of the deltas.
     Diarize,
     /// Named events `transcription.*`.
     Mistral,

@@ -1,4 +1,4 @@
-//! One subscriber's position in a chunk log, and what to send next: no socket, no clock.
+//! The position of a subscriber in a chunk log, and what to send to it next. This module uses no socket and no clock.
 //!
 //! A response's body and a pump both take their frames from here, so they send a subscriber the same bytes.
 
@@ -25,7 +25,7 @@ enum CursorState {
     Ended,
 }
 
-/// What to send to a subscriber: the entries `start..end` of the log, or a part of one entry.
+/// The frames to send to a subscriber: the entries `start..end` of the log, or a part of one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     start: usize,
@@ -48,7 +48,7 @@ struct FramePart {
     is_last: bool,
 }
 
-/// What to do next for a subscriber.
+/// The next step for a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CursorStep {
     /// Wait until the log has grown.

@@ -15,8 +15,8 @@ pub struct StreamConfig {
     pub hand_over: bool,
     /// A subscriber that takes nothing of what it is sent for this long is disconnected.
     pub send_timeout: Duration,
-    /// The same for a client that has shown no valid key on its connection. `send_timeout` applies instead if that is
-    /// shorter.
+    /// The send time-out of a client that has shown no valid key on its connection. `send_timeout` applies instead if
+    /// it is shorter.
     pub keyless_send_timeout: Duration,
 }
 

@@ -69,14 +69,14 @@ pub(super) enum SilenceState {
     Fine,
     /// A comment is due.
     CommentDue,
-    /// It takes nothing of what is written.
+    /// The subscriber takes nothing of what is written.
     Stuck,
 }
 
 /// The result of an attempt to send a subscriber the frames that it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
-    /// It was sent everything that exists, or its socket takes no more.
+    /// The subscriber was sent everything that exists, or its socket takes no more.
     CaughtUp,
     /// There is more to send, after other subscribers were served.
     More,

@@ -28,7 +28,7 @@ type Watch = Abortable<BoxStream<'static, usize>>;
 
 /// The subscribers of a pump.
 pub(super) struct SubscriberSet {
-    /// Where the subscribers' sockets are registered for events.
+    /// The registry in which the subscribers' sockets are registered for events.
     registry: Registry,
     silence: SilenceLimits,
     subscribers: Slab<Subscriber>,

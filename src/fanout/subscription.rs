@@ -1,4 +1,4 @@
-//! One subscription: counted while it lasts, and written to the log when it ends.
+//! A subscription. It is counted while it lasts, and written to the log when it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,8 +70,8 @@ pub struct SubscriberInfo {
     pub key: Arc<Revocation>,
 }
 
-/// One subscription. It lasts until the last frame was written to its connection or given to the HTTP server. Dropping
-/// it ends it.
+/// A subscription. It lasts until the last frame was written to its connection or given to the HTTP server. Dropping it
+/// ends it.
 #[derive(Debug)]
 pub(super) struct Subscription {
     stats: Arc<SubscriptionStats>,

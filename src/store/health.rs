@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::StoreError;
 use super::sqlite::{corrupt, is_of_disk};
 
-/// If a transaction takes longer than this, the disk does not answer.
+/// The time after which a running transaction means that the disk does not answer.
 const HANGS: Duration = Duration::from_secs(4);
 /// How often the watch checks the writer.
 pub(super) const TICK: Duration = Duration::from_secs(1);

@@ -111,10 +111,10 @@ impl LogEntries {
 #[derive(Debug)]
 struct SharedLog {
     entries: Weak<LogEntries>,
-    /// Where readers find the frames once the task has been removed from memory.
+    /// The cold log, in which readers find the frames after the task was removed from memory.
     cold: OnceLock<ColdLog>,
-    /// It is here and not in the writer, so that readers continue to wait when the log of a crashed task gets a new
-    /// writer.
+    /// The length and state of the log. They are here and not in the writer, so that readers continue to wait when the
+    /// log of a crashed task gets a new writer.
     mark: watch::Sender<Mark>,
     number: usize,
     /// The number of the task arbiter on which the log's writer runs.

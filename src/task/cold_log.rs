@@ -134,7 +134,7 @@ impl OwnedRecords {
 pub(super) struct FrameBuffer {
     format: Format,
     frames: Vec<u8>,
-    /// Where each frame ends.
+    /// The end of each frame, as an offset in `frames`.
     ends: Vec<usize>,
 }
 

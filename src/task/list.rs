@@ -8,9 +8,9 @@ use super::snapshot::{Snapshot, Status};
 pub struct ListQuery {
     /// The most tasks on the page.
     pub limit: usize,
-    /// If set, only tasks older than this one are listed.
+    /// The task after which the page begins: only older tasks are listed.
     pub after: Option<TaskId>,
-    /// If set, only tasks in this state are listed.
+    /// The state of the listed tasks; `None` for all states.
     pub status: Option<Status>,
 }
 

@@ -20,7 +20,7 @@ pub enum Outcome {
 pub struct Completed {
     /// The answer as it is kept.
     pub completion: Completion,
-    /// What identifies the answer.
+    /// The head of the answer, which identifies it.
     pub head: CompletionHead,
     /// Why the model stopped.
     pub reason: FinishReason,

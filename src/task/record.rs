@@ -50,7 +50,7 @@ impl RecordKind {
     }
 }
 
-/// One record.
+/// A record: the kind of its content, and its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The kind of its content.

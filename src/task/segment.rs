@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 #[schema(as = TaskSegment)]
 pub struct Segment {
-    /// Where the segment begins, in milliseconds.
+    /// The beginning of the segment, in milliseconds.
     #[schema(rename = "start", value_type = f64, minimum = 0)]
     pub start_ms: u64,
-    /// Where the segment ends, in milliseconds.
+    /// The end of the segment, in milliseconds.
     #[schema(rename = "end", value_type = f64, minimum = 0)]
     pub end_ms: u64,
     /// The words of the segment.

@@ -32,7 +32,7 @@ pub const MAX_SYSTEM_PROMPT_CHARACTERS: usize = 10_000;
 /// The range of `temperature`.
 pub const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.0..=2.0;
 
-/// How the answer of a submit is delivered.
+/// The way in which a submit gets its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The submit returns the task at once, and the client requests the answer later.
@@ -50,7 +50,7 @@ pub struct Submission {
     pub question: Question,
     /// The audio of each audio part of the question, in order.
     pub audio: Vec<AudioSource>,
-    /// How the answer is delivered.
+    /// The way in which the submit gets its answer.
     pub delivery: Delivery,
     /// The format of the door, if clients can subscribe to the chunks.
     pub stream: Option<Format>,

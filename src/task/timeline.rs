@@ -32,7 +32,7 @@ pub struct Timeline {
     pub attempts: Vec<Attempt>,
 }
 
-/// One upstream call.
+/// An upstream call in the timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Attempt {
     /// The channel's name.

@@ -55,7 +55,7 @@ impl Fault {
     }
 }
 
-/// How a call failed: the facts, before they become an error for the client.
+/// The failure of a call: the facts, before they become an error for the client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum UpstreamError {
     /// No connection was made; the text gives the reason.
@@ -99,7 +99,7 @@ pub enum Remedy {
     Nothing,
 }
 
-/// What a failed call shows about its channel as a whole.
+/// The conclusion from a failed call about its channel as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelHealth {
     /// The channel works: the request is at fault.

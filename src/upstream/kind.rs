@@ -120,7 +120,7 @@ pub enum WithoutFile {
 pub struct ModelHint {
     /// Names and globs; the first hint that covers a model is used.
     pub models: &'static [&'static str],
-    /// What is missing, and what the operator of the server can do.
+    /// The text of the hint: what is missing, and what the operator of the server can do.
     pub advice: &'static str,
 }
 

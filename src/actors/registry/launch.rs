@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::actors::task::{Departure, TaskActor, TaskParts, TaskSettings};
 use crate::task::{LogHandle, Task};
 
-/// Where a task's actor will run, and what all task actors share.
+/// The arbiter on which a task's actor will run, and the settings that all task actors share.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) arbiter: ArbiterHandle,

@@ -29,7 +29,7 @@ pub struct NewTask {
     pub caller_gone: Option<CallerGone>,
     /// The name of the key, for the log.
     pub key_name: String,
-    /// What the key allows.
+    /// The allowance of the key.
     pub allowance: Arc<Allowance>,
     /// The key and fingerprint by which a repeat of the submit finds the task.
     pub idempotency: Option<Idempotency>,
@@ -44,7 +44,7 @@ pub struct Accept(pub NewTask);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Recover {
-    /// What the store has of the task.
+    /// The store's record of the task.
     pub left: Unfinished,
     /// The name of its key, for the log.
     pub key_name: String,
@@ -57,11 +57,11 @@ pub struct Recover {
 pub enum RecoveryPlan {
     /// The task runs.
     Run {
-        /// Its audio, in the order of the question.
+        /// The task's audio, in the order of the question.
         audio: Vec<KeptAudio>,
         /// The channels that could serve it, in the order in which they are tried; never empty.
         candidates: Vec<Arc<Channel>>,
-        /// What its key allows.
+        /// The allowance of the task's key.
         allowance: Arc<Allowance>,
     },
     /// The task ends with this failure. The chunks that it had published stay readable.
@@ -88,7 +88,7 @@ pub struct Find {
 pub struct Located {
     /// The actor; `None` for the stream of an earlier process.
     pub actor: Option<Addr<TaskActor>>,
-    /// Its chunk log.
+    /// The task's chunk log.
     pub log: LogReader,
     /// True if the log carries frames.
     pub stream: bool,

@@ -28,7 +28,7 @@ use crate::error::Failure;
 use crate::task::{Event, Timestamp};
 use crate::upstream::{Batch, UpstreamError};
 
-/// What a task needs to start its run.
+/// The input for the start of a task's run.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) permit: Permit,
@@ -48,8 +48,8 @@ pub(super) struct Calls {
     phase: Phase,
 }
 
-/// What a task is doing about its calls. Each phase holds what it needs, and the future that ends it. actix may poll a
-/// cancelled future once more. The phase has changed by then, so the result is dropped.
+/// The phase of a task's calls. Each phase holds what it needs, and the future that ends it. actix may poll a cancelled
+/// future once more. The phase has changed by then, so the result is dropped.
 #[derive(Debug)]
 enum Phase {
     /// The task waits in the queue for its permit.
@@ -74,11 +74,11 @@ struct Call {
     reading: SpawnHandle,
 }
 
-/// What the upstream has sent in a call. The audio is held until a part of the answer arrives, because another call may
-/// have to send it before.
+/// The kinds of events that the upstream has sent in a call so far. The audio is held until a part of the answer
+/// arrives, because another call may have to send it before.
 #[derive(Debug)]
 enum Received {
-    /// Nothing.
+    /// No event yet.
     Nothing(Vec<Audio>),
     /// Events that show that the upstream works on the task. Clients do not see them.
     Signs(Vec<Audio>),

@@ -72,7 +72,7 @@ impl TaskAudio {
     }
 }
 
-/// What the actor does with its task.
+/// The job of a task's actor.
 #[derive(Debug)]
 pub enum Job {
     /// Run the task.
@@ -81,10 +81,10 @@ pub enum Job {
     End(Failure),
 }
 
-/// What is needed to run a task.
+/// Everything that an actor needs to run a task.
 #[derive(Debug)]
 pub struct Work {
-    /// Its audio, in the order of the question.
+    /// The task's audio, in the order of the question.
     pub audio: Vec<TaskAudio>,
     /// The channels that could serve it, in the order in which they are tried; never empty.
     pub candidates: Vec<Arc<Channel>>,
@@ -92,11 +92,11 @@ pub struct Work {
     pub most_running: Option<NonZeroU32>,
     /// The permit to run, or the place in the queue for it.
     pub admission: Admission,
-    /// What the store has recorded of the run.
+    /// The store's record of the run.
     pub record: RunRecord,
 }
 
-/// What the store has recorded of a task's run.
+/// The store's record of a task's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRecord {
     /// The store has no record of the run. It is recorded when it begins.

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::task::TaskId;
 use crate::wire::trace_context::TraceId;
 
-/// What the preparation of a run needs.
+/// The input for the preparation of a run.
 #[derive(Debug)]
 pub(super) struct Preparation {
     pub(super) settings: Arc<TaskSettings>,

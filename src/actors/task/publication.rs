@@ -14,7 +14,7 @@ use crate::task::{Chunks, KeptEntries, Outcome, Task};
 /// shorter than callers wait ([`PATIENCE`](crate::store::PATIENCE)), so they get the end.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// How a task shows its answer.
+/// The way in which a task shows its answer to readers.
 #[derive(Debug)]
 pub(super) enum Publication {
     /// The task has no stream, so nothing is shown.

@@ -13,10 +13,10 @@ const CHUNKS: usize = 256;
 pub(crate) struct Shape {
     /// The header to show, up to the samples.
     pub(crate) header: Vec<u8>,
-    /// Where the samples start, and how many bytes of them are present.
+    /// The offset of the samples, and how many bytes of them are present.
     pub(crate) data: u64,
     pub(crate) length: u64,
-    /// Where the file ends, with the chunks behind its samples; another file may follow.
+    /// The end of the file, after the chunks behind its samples. Another file may follow.
     pub(crate) end: u64,
     /// True if the header states more samples than are present.
     pub(crate) is_cut: bool,
@@ -27,9 +27,9 @@ pub(crate) struct Chunk {
     pub(crate) id: [u8; 4],
     /// The size that its head states.
     pub(crate) size: u32,
-    /// Where its content starts.
+    /// The offset of the chunk's content.
     pub(crate) start: u64,
-    /// Its first bytes, fewer than 32 if the file ends before.
+    /// The first 32 bytes of the content, fewer if the file ends before.
     pub(crate) content: Vec<u8>,
 }
 

@@ -11,7 +11,7 @@ const BLOCKS: usize = 256;
 const SEARCHED: u64 = 64 * 1024;
 /// The first bytes of a file.
 pub(crate) const MARK: &[u8] = b"fLaC";
-/// Where the description of the stream starts: behind the mark and the head of its block.
+/// The offset of the description of the stream: after the mark and the head of its block.
 pub(crate) const STREAM_INFO: usize = 8;
 /// Length of the description.
 const STREAM_INFO_LENGTH: usize = 34;
@@ -78,7 +78,7 @@ pub(crate) struct FrameHeader {
     pub(crate) is_sample: bool,
     /// The number of its samples.
     pub(crate) block: u64,
-    /// Its sampling rate, if the header states it.
+    /// The sampling rate of the frame, if its header states it.
     pub(crate) rate: Option<u32>,
 }
 

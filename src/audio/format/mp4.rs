@@ -74,7 +74,7 @@ pub(crate) struct Track {
     /// The codec of its samples.
     codec: Option<[u8; 4]>,
     samples: u32,
-    /// Where its first chunk of samples lies.
+    /// The offset of the track's first chunk of samples.
     pub(crate) first: Option<u64>,
 }
 

@@ -30,9 +30,9 @@ pub(crate) struct PageHeader {
     /// True if its first packet began on an earlier page.
     pub(crate) continues: bool,
     pub(crate) serial: [u8; 4],
-    /// Its number among the pages of its stream.
+    /// The number of the page within its stream.
     pub(crate) number: u32,
-    /// Where the last packet that ends on the page ends, in units of the stream. A negative number is no position: -1
+    /// The end of the last packet that ends on the page, in units of the stream. A negative number is no position: -1
     /// means that no packet ends on the page.
     pub(crate) position: Option<u64>,
     /// The number of packets that end on the page.

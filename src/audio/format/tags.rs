@@ -25,7 +25,7 @@ pub(crate) const HEAD: usize = 32;
 pub(crate) struct InFront {
     /// The number of tags.
     pub(crate) count: usize,
-    /// Where the tags end.
+    /// The end of the tags.
     pub(crate) end: u64,
 }
 

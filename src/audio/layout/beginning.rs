@@ -22,9 +22,9 @@ const HEAD: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Beginning {
     pub(super) container: Container,
-    /// Where the file begins, behind the tags in front of it.
+    /// The offset of the file, after the tags in front of it.
     pub(super) at: u64,
-    /// Where the tags in front of it begin.
+    /// The offset of the tags in front of the file.
     pub(super) tags: u64,
 }
 

@@ -123,12 +123,12 @@ fn samples(bytes: &[u8], stream: &StreamInfo) -> Option<Range<u64>> {
 
 /// The last frame of a file.
 struct Last {
-    /// Its place in the tail.
+    /// The offset of the frame in the tail.
     at: usize,
-    /// Its first sample, and the sample behind its last.
+    /// The first sample of the frame, and the sample after its last.
     start: u64,
     end: u64,
-    /// Its length in bytes; `None` if it is not whole.
+    /// The length of the frame in bytes; `None` if it is not whole.
     length: Option<usize>,
 }
 

@@ -59,13 +59,13 @@ pub(super) fn find<S: Source>(
     Ok(next.filter(|_| is_added))
 }
 
-/// One file, as far as its boxes were seen.
+/// A file, as far as its boxes were seen.
 #[derive(Default)]
 struct File {
     has_content: bool,
     is_fragmented: bool,
     is_cut: bool,
-    /// Where the content of its index lies.
+    /// The range of the content of the file's index.
     movie: Range<u64>,
 }
 

@@ -175,7 +175,7 @@ struct Stream {
     is_behind_hole: bool,
     /// The number that the next page has.
     next: Option<u32>,
-    /// Where the sound of the page before ended, if that is known.
+    /// The position at which the sound of the page before ended, if it is known.
     position: Option<u64>,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Scan<'s, S> {
     /// The number of bytes that may still be read.
     left: u64,
     block: Vec<u8>,
-    /// Where the block starts in the file.
+    /// The offset of the block in the file.
     at: u64,
 }
 

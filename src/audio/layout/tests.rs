@@ -56,7 +56,7 @@ fn joined_files_are_separate_parts_and_count_together() {
     }
 }
 
-/// One fixture of each kind, with its container.
+/// A fixture of each kind, with its container.
 const KINDS: [(&str, Container); 10] = [
     ("speech.wav", Container::Wav),
     ("speech-rf64.wav", Container::Wav),

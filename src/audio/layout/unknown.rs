@@ -21,7 +21,7 @@ const TAGS_IN_ROW: u32 = 64;
 pub(crate) struct Unknown {
     /// The number of bytes, without padding.
     pub(crate) bytes: u64,
-    /// Where some of them lie.
+    /// The range of some of these bytes.
     pub(crate) first: Range<u64>,
 }
 

@@ -72,7 +72,7 @@ const PICTURES: [(&[u8], &str); 9] = [
 ];
 const HEIC: &str = "a HEIC image";
 
-/// How a page or a text begins, in lower case. The first row that matches decides.
+/// The beginnings of pages and texts, in lower case. The first row that matches decides.
 const TEXTS: &[(&str, &str, Kind)] = &[
     ("<!doctype html", HTML, Kind::WebPage),
     ("<html", HTML, Kind::WebPage),

@@ -63,7 +63,7 @@ impl FromStr for Script {
     }
 }
 
-/// One step as written.
+/// A step of a script, as it is written.
 #[derive(Debug, Clone, Copy)]
 struct ScriptStep<'a> {
     name: &'a str,

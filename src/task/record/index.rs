@@ -51,7 +51,7 @@ pub struct Index {
     pub end: Place,
     /// The facts about the complete entries.
     pub chunks: Chunks,
-    /// What identifies the answer, if it has begun.
+    /// The head of the answer, which identifies it; `None` before the answer has begun.
     pub head: Option<Arc<CompletionHead>>,
     /// The checksum of all records, including those of an incomplete entry.
     sum: u32,

@@ -56,7 +56,7 @@ const FAULTS: &[&str] = &[
 /// Words that begin a clause that points to another place.
 const POINTING_VERBS: &[&str] = &["see", "visit", "read", "refer", "learn"];
 
-/// One word of a message.
+/// A word of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a> {
     /// The word as the upstream sent it.

@@ -24,10 +24,10 @@ const LONGEST_FRAGMENT: u64 = 1 << 20;
 /// An outermost box, or a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OuterBox {
-    /// Its type; `None` for a gap, which is not a box, and for a fragment that cannot be read.
+    /// The type of the box; `None` for a gap, which is not a box, and for a fragment that cannot be read.
     pub(crate) kind: Option<[u8; 4]>,
     pub(crate) start: u64,
-    /// Where it ends, according to its stated size.
+    /// The end of the box, according to its stated size.
     pub(crate) end: u64,
     /// Length of its head.
     pub(crate) head: u64,

@@ -29,10 +29,10 @@ pub(crate) struct SampleDuration {
     pub(crate) rate: u32,
 }
 
-/// Where the time units in a second are written, and their number.
+/// The offset at which the number of time units in a second is written, and that number.
 type Scale = (u64, u32);
 
-/// What a track states about its times, and where.
+/// The statements of a track about its times, and their offsets.
 #[derive(Default)]
 struct Track {
     id: u32,

@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::net::TcpListener;
-use std::path::Path;
 
 use hearken::metrics::ALL;
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use crate::support::host::Host;
 use crate::support::metrics::Scraped;
 use crate::support::upstream::FakeUpstream;
 use crate::support::{fixture, until};
+use crate::tidy::root;
 
 const OWN: &str = "[metrics]\nlisten = \"127.0.0.1:0\"";
 const SUBMITS: &str = "method=\"POST\",route=\"/v1/llm/generations\"";
@@ -412,9 +412,12 @@ fn the_metrics_describe_the_process() {
     assert!(said.value("hearken_http_connections_limit") > 0.0);
 }
 
-/// Returns the documentation's table of all metrics.
+/// The head of the document's table of all metrics.
+const HEAD: &str = "| metric | kind | labels | says |\n|---|---|---|---|\n";
+
+/// Returns the rows of that table.
 fn table() -> String {
-    let mut table = String::from("| metric | kind | labels | says |\n|---|---|---|---|\n");
+    let mut table = String::new();
     for metric in ALL {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         table +=
@@ -424,13 +427,23 @@ fn table() -> String {
 }
 
 fn project(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    std::fs::read_to_string(root().join(path)).unwrap()
 }
 
+/// `HEARKEN_UPDATE_DOCUMENTS=1 cargo test --test it metrics` writes the table of metrics.
 #[test]
 fn the_documents_list_every_metric_and_every_alert() {
     let page = project("docs/observability.md");
-    assert!(page.contains(&table()), "the table of metrics in docs/observability.md should be:\n{}", table());
+    let (before, rest) = page.split_once(HEAD).expect("the page has a table of metrics");
+    let told: String = rest.split_inclusive('\n').take_while(|line| line.starts_with('|')).collect();
+    let table = table();
+    if told != table && std::env::var_os("HEARKEN_UPDATE_DOCUMENTS").is_some() {
+        let after = rest.strip_prefix(told.as_str()).unwrap_or_default();
+        std::fs::write(root().join("docs/observability.md"), format!("{before}{HEAD}{table}{after}"))
+            .unwrap();
+        return;
+    }
+    assert!(told == table, "docs/observability.md has:\n{told}\nbut the metrics are:\n{table}");
     let rules = project("deploy/prometheus/alerts.yml");
     let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
     let explained: Vec<&str> =

@@ -93,8 +93,8 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/v1/models",
         allow: "GET, HEAD",
-        route: || get_or_head().to(models::in_openai_shape),
-        description: Some(describe::models::in_openai_shape),
+        route: || get_or_head().to(models::in_openai_format),
+        description: Some(describe::models::in_openai_format),
     },
     Endpoint {
         path: "/",

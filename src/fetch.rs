@@ -103,7 +103,7 @@ impl Fetcher {
             let pause = (PAUSE * 4_u32.pow(retries)).mul_f64(rand::rng().random_range(1.0..1.5));
             match attempt.unwrap_or(Err(FetchError::Timeout(most))) {
                 // If there is no time for a retry, this error is returned and not a timeout, because it says more.
-                Err(err) if err.is_passing() && retries < RETRIES && clock.now() + pause < end => {
+                Err(err) if err.may_succeed_later() && retries < RETRIES && clock.now() + pause < end => {
                     tracing::debug!(host = url.host_str(), %err, "a download failed and is tried again");
                     sleep(pause).await;
                     retries += 1;

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_share_is_held_until_the_last_slice_is_gone() {
+    async fn a_share_is_held_until_the_last_slice_is_dropped() {
         let memory = Memory::new(10 * BLOCK);
         let held = memory.share(6 * BLOCK).await.unwrap().hold(Bytes::from_static(b"audio"));
         let slice = held.slice(1..3);

@@ -23,7 +23,7 @@ pub(super) async fn with_capabilities(caller: Caller, channels: web::Data<Channe
 }
 
 /// Handles `GET /v1/models`.
-pub(super) async fn in_openai_shape(
+pub(super) async fn in_openai_format(
     caller: Caller,
     channels: web::Data<Channels>,
     since: web::Data<ServingSince>,

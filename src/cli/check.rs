@@ -160,7 +160,7 @@ fn describe(config: &Config) -> io::Result<()> {
             channel.max_running_tasks,
             times(channel.timeouts),
             retries(channel.retry),
-            rests(channel.breaker),
+            pauses(channel.breaker),
         ))?;
     }
     if let Some(advice) = serve::advice(config) {
@@ -197,7 +197,7 @@ fn retries(rule: RetryRule) -> String {
     }
 }
 
-fn rests(rule: BreakerRule) -> String {
+fn pauses(rule: BreakerRule) -> String {
     match rule.failures {
         0 => "never paused".to_owned(),
         failures => {

@@ -102,7 +102,7 @@ fn advice(
         (NeededType::List, FoundValue::Section) => {
             format!("write [[{key}]] with two brackets, because the list can have several sections")
         }
-        (NeededType::Section, _) if is_beside_others(key) => {
+        (NeededType::Section, _) if is_list_entry(key) => {
             let list = key.split('[').next().unwrap_or(key);
             format!("write [[{list}]] on its own line, and the keys below")
         }
@@ -143,7 +143,7 @@ pub(super) fn is_secret(key: &str) -> bool {
     }
 }
 
-fn is_beside_others(key: &str) -> bool {
+fn is_list_entry(key: &str) -> bool {
     key.ends_with(']')
 }
 

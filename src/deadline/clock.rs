@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_stands_still_while_its_thread_does() {
+    async fn a_clock_stops_while_its_thread_is_frozen() {
         let clock = Clock::of_this_thread();
         let start = clock.now();
         for times in 1..=3 {

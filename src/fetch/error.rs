@@ -103,7 +103,7 @@ pub enum FetchError {
 
 impl FetchError {
     /// Returns true if the network or the server failed, so that another attempt may succeed.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn may_succeed_later(&self) -> bool {
         match self {
             Self::Unresolved | Self::Connect | Self::ConnectTimeout(_) | Self::Disconnected => true,
             Self::Status(status) => *status >= 500,
@@ -185,7 +185,7 @@ impl From<FetchError> for Failure {
             .with_retryable(false),
             err => {
                 let later = matches!(err, FetchError::Timeout(_) | FetchError::Status(408 | 425 | 429));
-                let retryable = err.is_passing() || later;
+                let retryable = err.may_succeed_later() || later;
                 let advice = err.advice();
                 Self::new(
                     ErrorCode::AudioFetchFailed,

@@ -54,7 +54,7 @@ pub(super) struct Decoding<'s> {
     /// Places where the part is damaged.
     damages: u64,
     /// True if rate and channels come from a decoded packet.
-    settled: bool,
+    is_fixed: bool,
     ends_early: bool,
     fraction: Option<f32>,
     /// Length of the track in its own time unit.
@@ -129,7 +129,7 @@ impl<'s> Decoding<'s> {
             most_left_out,
             damaged: 0,
             damages: part.damages,
-            settled: false,
+            is_fixed: false,
             ends_early: part.is_cut,
             fraction: None,
             length: track
@@ -193,19 +193,19 @@ impl<'s> Decoding<'s> {
             if self.samples.is_empty() {
                 continue;
             }
-            if !self.settled {
-                self.settle(rate, channels)?;
+            if !self.is_fixed {
+                self.fix_format(rate, channels)?;
             } else if (rate, channels as u32) != (self.format.sample_rate, self.format.channels) {
                 self.leave_out(self.samples.len() as u64);
                 continue;
             }
             self.frames += (self.samples.len() / channels.max(1)) as u64;
-            self.fraction = self.how_far(&packet);
+            self.fraction = self.fraction_read(&packet);
             return Ok(true);
         }
         self.watch.check()?;
         let promised = self.format.stated_seconds.is_some();
-        if !self.settled && (self.skipped > 0 || self.ends_early || promised) {
+        if !self.is_fixed && (self.skipped > 0 || self.ends_early || promised) {
             return Err(names::nothing_decoded(&self.format, self.skipped));
         }
         Ok(false)
@@ -262,17 +262,17 @@ impl<'s> Decoding<'s> {
         Some(spec)
     }
 
-    fn settle(&mut self, rate: u32, channels: usize) -> Result<(), InspectError> {
+    fn fix_format(&mut self, rate: u32, channels: usize) -> Result<(), InspectError> {
         if !RATES.contains(&rate) || !(1..=CHANNELS).contains(&channels) {
-            return Err(names::beyond_measure(rate, channels));
+            return Err(names::unmeasurable(rate, channels));
         }
-        self.settled = true;
+        self.is_fixed = true;
         self.format.sample_rate = rate;
         self.format.channels = channels as u32;
         Ok(())
     }
 
-    fn how_far(&self, packet: &Packet) -> Option<f32> {
+    fn fraction_read(&self, packet: &Packet) -> Option<f32> {
         let (done, whole) = match self.length {
             Some(length) => {
                 let end = u64::try_from(packet.pts.get()).unwrap_or(0).saturating_add(packet.dur.get());

@@ -171,7 +171,7 @@ pub(super) fn nothing_decoded(format: &Format, skipped: u64) -> InspectError {
 }
 
 /// Returns the error for sound with a rate or number of channels that cannot be measured.
-pub(super) fn beyond_measure(rate: u32, channels: usize) -> InspectError {
+pub(super) fn unmeasurable(rate: u32, channels: usize) -> InspectError {
     undecodable(
         format!("the sound has {channels} channels at {rate} Hz, which this server cannot measure"),
         CONVERT,

@@ -150,7 +150,7 @@ impl Http1State {
     }
 
     /// Records that the dispatcher has got some bytes. `waker` wakes the dispatcher.
-    pub(super) fn gave(&self, waker: &Waker) {
+    pub(super) fn passed_on(&self, waker: &Waker) {
         match self.state.get() {
             ConnectionState::Idle(_) => {
                 *self.waker.borrow_mut() = None;

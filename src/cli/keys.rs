@@ -204,8 +204,8 @@ fn created_notice(config: &Config) -> String {
     )
 }
 
-/// Reports a missing data directory. It is an error, because a user who lists or revokes keys most often means a
-/// directory that exists.
+/// Reports a missing data directory. It is an error, because a list or a revocation is most often meant for a directory
+/// that exists.
 fn missing_directory(config: &Config) -> CommandError {
     CommandError::Message(format!(
         "there is no data directory {}; name another with --data-dir or --config, or create its first key with \

@@ -50,7 +50,7 @@ export class AudioChoice {
     });
   }
 
-  /** Accepts drops on the whole page, so that a user who misses the box succeeds, too. */
+  /** Accepts drops on the whole page, and not only on the box. */
   #acceptDrops() {
     let depth = 0;
     const isOpen = () => !$("view-new").hidden;

@@ -240,7 +240,9 @@ fn an_unusable_new_certificate_leaves_the_old_one_in_use() {
     hearken.signal("HUP");
     let line = hearken.log_line("cert.pem cannot be read");
     assert!(
-        line.contains("until this is fixed, new connections get the certificate for localhost, 127.0.0.1, until"),
+        line.contains(
+            "until this is fixed, new connections get the certificate for localhost, 127.0.0.1, until"
+        ),
         "{line}"
     );
     Http2::connect(hearken.client().address, &old).ping();

@@ -1,4 +1,4 @@
-//! The models that a key may use. They are requested before a submit, and shown to a user who has to choose one.
+//! The models that a key may use. They are requested before a submit, and shown if the user has to choose one.
 
 use super::calls;
 use super::format::word;
@@ -36,7 +36,7 @@ impl Session<'_> {
         CommandEnd::Unclear
     }
 
-    /// Lists the models for a user who asked for a model that does not exist.
+    /// Lists the models after an error about a model that does not exist.
     pub(super) fn say_models(&self, models: &[String]) {
         self.say(if models.is_empty() { NO_MODEL } else { MODELS });
         self.list(models);

@@ -3,9 +3,15 @@
 
 use std::path::Path;
 
-use crate::support::hearken::{Hearken, KEY};
+use tempfile::{TempDir, tempfile};
+
+use crate::kit::process::{Process, SERVES};
+use crate::support::hearken::{Hearken, KEY, command};
 use crate::support::pasted::{SHELLS, blocks, paste};
+use crate::support::until;
 use crate::support::upstream::FakeUpstream;
+
+const GETTING_STARTED: &str = include_str!("../../docs/getting-started.md");
 
 /// The server's address in the documents.
 const SUPPOSED: &str = "http://127.0.0.1:8080";
@@ -40,9 +46,8 @@ fn assert_printed(output: &str, words: &[&str]) {
 fn the_commands_of_getting_started_work_as_pasted() {
     let upstream = FakeUpstream::gemini().say("A calm voice.").start();
     let hearken = Hearken::before(&upstream).local().start();
-    let document = include_str!("../../docs/getting-started.md");
     let (starts, commands): (Vec<&str>, Vec<&str>) =
-        blocks(document).into_iter().partition(|block| block.contains("cargo run --release\n"));
+        blocks(GETTING_STARTED).into_iter().partition(|block| block.contains("cargo run --release\n"));
     // In this test, the server runs already.
     assert_eq!((starts.len(), commands.len()), (2, 10), "{starts:?} {commands:?}");
     let commands = with_program(&adapted(&commands.concat(), &hearken));
@@ -67,6 +72,26 @@ fn the_commands_of_getting_started_work_as_pasted() {
         ];
         assert_printed(&output, &words);
     }
+}
+
+/// Returns the lines of a first start that are the same at each start.
+fn fixed_lines(output: &str) -> Vec<&str> {
+    let is_fixed = |line: &&str| !line.starts_with("curl ") && !line.starts_with("  sk-");
+    output.lines().filter(is_fixed).collect()
+}
+
+#[test]
+fn the_first_start_prints_what_getting_started_shows() {
+    let (_, behind) = GETTING_STARTED.split_once("```text\n").unwrap();
+    let (shown, _) = behind.split_once("```").unwrap();
+    let data_dir = TempDir::new().unwrap();
+    let mut command = command(&["serve", "--listen", "127.0.0.1:0"]);
+    command.arg("--data-dir").arg(data_dir.path());
+    let (process, address) = Process::start(&mut command, tempfile().unwrap(), SERVES).unwrap();
+    let address = format!("http://{address}");
+    let last = shown.lines().last().unwrap();
+    let said = until("the last line", || Some(process.said()).filter(|said| said.contains(last)));
+    assert_eq!(fixed_lines(&said.replace(&address, SUPPOSED)), fixed_lines(shown));
 }
 
 #[test]

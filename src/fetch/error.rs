@@ -212,7 +212,7 @@ mod tests {
             (FetchError::Status(503), "status 503; try again later", true),
             (FetchError::Timeout(second), "a smaller file or a faster server", true),
             (FetchError::ConnectTimeout(second), "try again later", true),
-            (FetchError::Unresolved, "check the host's name", true),
+            (FetchError::Unresolved, "check the host's name, try again later", true),
             (FetchError::Redirects(5), "use the URL of the file itself", false),
             (FetchError::Surplus, "correct its server, use another server", false),
             (FetchError::Gzip, "upload the file to its server again", false),

@@ -45,7 +45,7 @@ fn a_custom_row_has_the_values_of_the_first_row_by_default() {
 
 #[test]
 fn an_impossible_command_line_is_refused() {
-    for line in ["--rounds", "--rounds 0", "--rate -1", "--server nobody", "--seconds 1e3"] {
+    for line in ["--rounds", "--rounds 0", "--rate -1", "--server unknown", "--seconds 1e3"] {
         assert!(read(line).is_err(), "{line}");
     }
     for line in ["--bench --row none", "--bench --subscribers 5 --stuck 5"] {

@@ -193,7 +193,7 @@ it("a call that was refused without cost is repeated and succeeds", async () => 
 });
 
 it("an invalid key is an authentication error", async () => {
-  const stranger = new OpenAI({ ...settings, apiKey: "sk-nobody" });
+  const stranger = new OpenAI({ ...settings, apiKey: "sk-unknown" });
   const kind = OpenAI.AuthenticationError;
   await assertRefused(completionOf({ case: "node-401" }, stranger), kind, 401, "invalid_api_key");
   await assertRefused(all(stranger.models.list()), kind, 401, "invalid_api_key");

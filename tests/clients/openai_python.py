@@ -270,7 +270,7 @@ class FailuresBeforeTheFirstChunk(Case):
         self.assertEqual(upstream_calls("python-429"), 2)
 
     def test_an_invalid_key_is_an_authentication_error(self):
-        stranger = OpenAI(base_url=BASE, api_key="sk-nobody", timeout=PATIENCE)
+        stranger = OpenAI(base_url=BASE, api_key="sk-unknown", timeout=PATIENCE)
         script = {"case": "python-401"}
         self.assert_refused(
             openai.AuthenticationError, 401, "invalid_api_key", lambda: completion_of(script, stranger)

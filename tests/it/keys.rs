@@ -140,7 +140,7 @@ fn a_configured_key_is_listed_but_cannot_be_created_or_revoked() {
 fn names_that_are_taken_or_unknown_end_with_status_one() {
     let hearken = Hearken::builder().local().start();
     stdout(&keys(&hearken, &["create", "twice"]));
-    for arguments in [&["create", "twice"][..], &["create", "main"], &["revoke", "nobody"], &["create", ""]] {
+    for arguments in [&["create", "twice"][..], &["create", "main"], &["revoke", "absent"], &["create", ""]] {
         let output = keys(&hearken, arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
         assert!(output.stdout.is_empty());
@@ -183,7 +183,7 @@ fn invalid_options_end_with_status_two_and_create_no_key() {
         &["--models", "gemini-*,,local-inspect"],
         &["--model", "gemini-*"],
     ] {
-        let output = keys(&hearken, &[&["create", "nobody"][..], options].concat());
+        let output = keys(&hearken, &[&["create", "never"][..], options].concat());
         assert_eq!(output.status.code(), Some(2), "{options:?}: {output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
         assert!(!output.stderr.is_empty());

@@ -268,7 +268,7 @@ fn a_timeline_is_added_on_request() {
 fn the_request_is_added_on_request_and_stays_after_the_end() {
     let upstream = FakeUpstream::gemini().say("x").then().say("x").ends().start();
     let mut hearken = Hearken::start(&upstream);
-    let full = json!({"prompt": "Who speaks?", "system_prompt": "Be short.", "max_tokens": 7, "temperature": 0.5,
+    let full = json!({"prompt": "What is said?", "system_prompt": "Be short.", "max_tokens": 7, "temperature": 0.5,
         "reasoning": true, "stream": true});
     let ids = [hearken.submit(json!({})), hearken.submit(full)];
     for id in &ids {
@@ -292,7 +292,7 @@ fn the_request_is_added_on_request_and_stays_after_the_end() {
     assert_eq!(full.as_object().unwrap().len(), 12, "{full}");
     assert_eq!(
         full["request"],
-        json!({"model": MODEL, "prompt": "Who speaks?", "system_prompt": "Be short.", "max_tokens": 7,
+        json!({"model": MODEL, "prompt": "What is said?", "system_prompt": "Be short.", "max_tokens": 7,
             "temperature": 0.5, "reasoning": true, "stream": true, "audio": audio})
     );
     hearken

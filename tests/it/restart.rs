@@ -127,7 +127,7 @@ fn a_task_without_chunks_runs_again_with_the_same_prompt_and_audio() {
         let upstream =
             if stream { FakeUpstream::gemini().hold().then().say("whole").start() } else { upstream };
         let mut hearken = Hearken::start(&upstream);
-        let id = hearken.submit(json!({"stream": stream, "prompt": "Who?", "temperature": 0.5}));
+        let id = hearken.submit(json!({"stream": stream, "prompt": "What?", "temperature": 0.5}));
         upstream.held(1);
         let before = hearken.task(&id);
         assert_eq!(before["status"], "processing");

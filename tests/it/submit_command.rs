@@ -200,9 +200,9 @@ fn the_only_model_needs_no_name_and_several_are_listed() {
     let typed: Vec<&str> = typed.split(' ').collect();
     home.run(two.address, &typed).with_status(0);
     // The suggested command keeps what was typed, except for the key.
-    let question = ["submit", "speech.mp3", "--prompt", "who is it?", "--json", "--key", KEY];
+    let question = ["submit", "speech.mp3", "--prompt", "what is it?", "--json", "--key", KEY];
     let ended = home.run(two.address, &question).with_status(2);
-    let line = "hearken submit speech.mp3 --prompt 'who is it?' --json --key ... --model ";
+    let line = "hearken submit speech.mp3 --prompt 'what is it?' --json --key ... --model ";
     assert!(ended.err.lines().last().unwrap().trim().starts_with(line), "{}", ended.err);
 }
 
@@ -284,9 +284,9 @@ fn a_url_of_this_machine_is_refused_with_a_command_that_works() {
     let hearken = Hearken::start(&FakeUpstream::gemini().start());
     let home = Home::new();
     for url in ["http://localhost:1/x.wav", "http://127.0.0.1:1/x.wav"] {
-        let submit = ["submit", url, "--model", MODEL, "--prompt", "who is it?"];
+        let submit = ["submit", url, "--model", MODEL, "--prompt", "what is it?"];
         let ended = home.run(hearken.address, &submit).with_status(1);
-        let line = format!("\n  curl -sSf {url} | hearken submit - --prompt 'who is it?' --model {MODEL}\n");
+        let line = format!("\n  curl -sSf {url} | hearken submit - --prompt 'what is it?' --model {MODEL}\n");
         assert!(ended.err.ends_with(&line), "{ended:?}");
     }
     let malformed =
@@ -550,7 +550,7 @@ fn a_closed_standard_output_is_reported_with_a_command_to_resume() {
         let again: Vec<&str> = again.split(' ').collect();
         assert_eq!(home.run(hearken.address, &again).with_status(0).out, "one\n");
     }
-    // A user who discards the answer does so on purpose.
+    // To discard the answer is a choice of the user.
     let submit = home.knowing(hearken.address, &[&SUBMIT[..], &["--quiet"]].concat());
     let ended = Running::start(&mut with_output(">/dev/null", &submit)).ended().with_status(0);
     assert_eq!(ended.err, "");

@@ -50,7 +50,7 @@ test("the types of openapi-typescript accept the smallest request and all exampl
   const directory = mkdtempSync(join(tmpdir(), "hearken-types-"));
   t.after(() => rmSync(directory, { recursive: true }));
   const address = `${ORIGIN}/openapi.json`;
-  // The command is the README's.
+  // The command is that of docs/api.md.
   await run("node", [bin("openapi-typescript", "bin/cli.js"), address, "-o", join(directory, "hearken.ts")]);
   const document = await (await fetch(address)).json();
   const examples = [...shown(document)];

@@ -171,7 +171,6 @@ fn the_documents_show_the_files_that_they_include() {
 }
 
 #[test]
-#[ignore = "the README is still being divided"]
 fn the_readme_is_short() {
     let lines = std::fs::read_to_string(root().join("README.md")).unwrap().lines().count();
     assert!(lines <= README_LINES, "{lines} lines");

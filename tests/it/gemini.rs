@@ -38,7 +38,8 @@ fn a_minimal_request_has_path_key_prompt_and_audio() {
 fn every_field_goes_where_gemini_wants_it() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
-    hearken.wait(&hearken.submit(json!({"model": "gemini-2.5/x?y", "prompt": "What is \"said\"?\n\u{1F600}",
+    hearken
+        .wait(&hearken.submit(json!({"model": "gemini-2.5/x?y", "prompt": "What is \"said\"?\n\u{1F600}",
         "system_prompt": "Be brief.", "max_tokens": 77, "temperature": 0.25, "reasoning": true})));
     let request = upstream.request(0);
     assert_eq!(request.target, "/v1beta/models/gemini-2.5%2Fx%3Fy:streamGenerateContent?alt=sse");

@@ -40,7 +40,8 @@ fn a_minimal_request_has_model_prompt_and_audio_and_is_streamed() {
 fn every_field_goes_where_openai_wants_it() {
     let upstream = FakeUpstream::openai().say("x").start();
     let hearken = Hearken::start(&upstream);
-    hearken.wait(&hearken.submit(json!({"model": "gemini-x/y?z\"", "prompt": "What is \"said\"?\n\u{1F600}",
+    hearken
+        .wait(&hearken.submit(json!({"model": "gemini-x/y?z\"", "prompt": "What is \"said\"?\n\u{1F600}",
         "system_prompt": "Be brief.", "max_tokens": 77, "temperature": 1.25, "reasoning": true})));
     let mut body = upstream.request(0).json();
     let messages = body.as_object_mut().unwrap().remove("messages").unwrap();

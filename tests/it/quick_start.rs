@@ -1,5 +1,5 @@
-//! The commands of `docs/getting-started.md`, of `docs/api.md` and of the guide in the OpenAPI document, pasted in
-//! their order.
+//! The commands of the README, of `docs/getting-started.md`, of `docs/api.md` and of the guide in the OpenAPI document,
+//! pasted in their order.
 
 use std::path::Path;
 
@@ -39,6 +39,30 @@ fn assert_printed(output: &str, words: &[&str]) {
     for word in words {
         let (_, behind) = rest.split_once(word).unwrap_or_else(|| panic!("no {word:?} in:\n{output}"));
         rest = behind;
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_work_as_pasted() {
+    let upstream = FakeUpstream::gemini().say("A calm voice.").start();
+    let hearken = Hearken::before(&upstream).local().start();
+    let blocks = blocks(include_str!("../../README.md")).into_iter();
+    // In this test, the server runs already, and in no container.
+    let (starts, commands): (Vec<&str>, Vec<&str>) =
+        blocks.partition(|block| block.contains("cargo run") || block.contains("docker"));
+    assert_eq!((starts.len(), commands.len()), (4, 3), "{starts:?} {commands:?}");
+    let commands = with_program(&adapted(&commands.concat(), &hearken));
+    let commands = format!("export HEARKEN_URL=http://{}\n{commands}", hearken.address);
+    for shell in SHELLS {
+        let output = paste(shell, &commands);
+        let words = [
+            "# Sound, measured\n",
+            "Speech: 2.34 s (75 %) in 2 segments\n",
+            "event: chunk\nid: 20\n",
+            "event: done\nid: 22\ndata: [DONE]",
+            "A calm voice.",
+        ];
+        assert_printed(&output, &words);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Fan-out: how one task's frames frames_within any number of subscribers.
+//! Fan-out: how one task's frames reach any number of subscribers.
 //!
 //! # The parts
 //!

@@ -47,7 +47,7 @@ struct Slot {
 /// The senders that return slots and tickets to the dispatcher.
 #[derive(Debug, Clone)]
 struct ReturnSenders {
-    /// Has room for every slot.
+    /// Slots to return; the channel has room for all of them.
     slots: mpsc::Sender<Slot>,
     /// Tickets of tasks that have left the queue. If 65,536 tickets wait here already, a ticket is lost. The dispatcher
     /// then notices that the task has left when it grants it a permit.

@@ -97,7 +97,7 @@ pub async fn log<B: MessageBody>(
             });
             response.headers_mut().insert(REQUEST_ID, id);
             if is_closing {
-                // For connections of HTTP/2.
+                // HTTP/2 has no header for this, so an extension tells the connection.
                 response.response_mut().extensions_mut().insert(CloseConnection);
                 response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }
@@ -142,7 +142,7 @@ fn new_request_id() -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("req"))
 }
 
-/// The error for a request whose handler panicked. Of the request, only its id is left.
+/// The error for a request whose handler panicked. Only the request's id is left.
 #[derive(Debug)]
 struct Crashed(HeaderValue);
 

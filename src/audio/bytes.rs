@@ -22,7 +22,7 @@ pub trait BytesAt: Send + Sync {
 pub enum AudioBytes {
     /// All bytes are in memory.
     Held(Bytes),
-    /// The bytes are stored elsewhere.
+    /// The bytes are on a disk.
     Stored {
         /// Reads the bytes.
         source: Arc<dyn BytesAt>,

@@ -1,5 +1,5 @@
-//! Computes how long a file lasts from its content: its frames, pages, samples or index, not from a promise in its
-//! header. Nothing is decoded.
+//! Computes how long a file lasts from its content: its frames, pages, samples or index, not from the duration that its
+//! header states. Nothing is decoded.
 
 use std::time::Duration;
 

@@ -40,13 +40,13 @@ pub(crate) struct Part {
     pub(crate) range: Range<u64>,
     /// How long the present bytes last, if that is known.
     pub(crate) duration: Option<Duration>,
-    /// True if its last frame, page or box goes on behind the end of the file.
+    /// True if the part's last frame, page or box goes on behind the end of the file.
     pub(crate) is_cut: bool,
-    /// How long it would last if nothing were missing; `None` if its layout does not show that.
+    /// How long the part would last if nothing were missing; `None` if its layout does not show that.
     pub(crate) promised: Option<Duration>,
-    /// The number of places where it is damaged, or where some of it is missing.
+    /// The number of places where the part is damaged, or where some of it is missing.
     pub(crate) damages: u64,
-    /// True if nothing reliable shows how much of its last packet counts.
+    /// True if nothing reliable shows how much of the part's last packet counts.
     pub(crate) has_loose_end: bool,
 }
 

@@ -36,7 +36,7 @@ pub struct Foreign {
 /// The kinds of formats that are known and not accepted. The kind decides which advice the message gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// May hold sound, in a format that is not accepted.
+    /// A file that may hold sound, in a format that is not accepted.
     Recording,
     /// Notes or commands for an instrument, without the sound itself.
     Notes,

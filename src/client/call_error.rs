@@ -23,7 +23,7 @@ pub enum CallError {
     Disconnected(String),
     /// The server refused the request.
     Refused(ErrorReply),
-    /// The other side is not hearken, or not reached as hearken must be.
+    /// The other side does not answer as hearken does: another program, a proxy, a wrong address or a wrong scheme.
     NotHearken(String),
 }
 

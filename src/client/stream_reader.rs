@@ -21,7 +21,7 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a lost stream is retried while no connection lasts and no chunk arrives.
 const RETRY_LIMIT: Duration = Duration::from_secs(300);
 
-/// An event of the reading of a task's stream.
+/// An event while a task's stream is read.
 #[derive(Debug)]
 pub enum StreamEvent {
     /// The next chunk.

@@ -40,9 +40,9 @@ pub(super) trait DialectWriter {
 pub(super) enum Finish {
     /// The answer is complete.
     Stop,
-    /// The token limit ended it.
+    /// The token limit ended the answer.
     Length,
-    /// The content filter ended it.
+    /// The content filter ended the answer.
     Filtered,
 }
 

@@ -17,7 +17,7 @@ use super::script::{Dialect, FaultRule};
 /// Most names of models that are kept.
 pub(super) const MOST_MODELS: usize = 10_000;
 
-/// Counters that need no decision.
+/// Counters that calls update themselves, without a message to the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     calls: [AtomicU64; Dialect::ALL.len()],
@@ -128,7 +128,7 @@ pub(super) struct FaultDecision {
     pub(super) faulty: bool,
 }
 
-/// The script has the step `first`, and too many names are kept to count calls of this one.
+/// The script has the step `first`, and too many models are known to count the calls of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`first` cannot be counted: {MOST_MODELS} names of models are known; POST /stats/reset deletes them")]
 pub(super) struct TooManyModels;

@@ -19,8 +19,8 @@ use crate::deadline::timeout;
 use crate::fanout::Socket;
 
 /// How long a client may take for the TLS handshake, from the beginning of the connection on. The number of handshakes
-/// at once is limited only by that of connections ([`OpenFiles`](super::open_files::OpenFiles)); each takes some 10 KB.
-/// With a lower limit, clients that send one byte and no more could block all handshakes.
+/// at once is limited only by the number of connections ([`OpenFiles`](super::open_files::OpenFiles)); each takes some
+/// 10 KB. With a lower limit, clients that send one byte and no more could block all handshakes.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of plain text that wait to be encrypted: as many as one record holds. The rest stays with its owner.
 const UNSENT_BYTES: usize = 16 * 1024;
@@ -30,7 +30,7 @@ const HTTP_1: &[u8] = b"http/1.1";
 /// The answer to a client that sends plain HTTP to a TLS port.
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 35\r\n\
     connection: close\r\n\r\nThis port speaks TLS: use https://\n";
-/// Most bytes that are read of such a request, so that the client can read the answer.
+/// Most bytes that are read of a request in plain HTTP, so that the client can read the answer.
 const NO_TLS_BYTES: u64 = 64 * 1024;
 
 /// Accepts TLS on connections.

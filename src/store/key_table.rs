@@ -17,7 +17,8 @@ pub(super) fn keys_version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection.prepare_cached("SELECT version FROM keys_version")?.query_row([], |row| row.get(0))?)
 }
 
-/// Reads the version first: if another process changes the keys in between, they are read again.
+/// Reads the version and then the keys, in this order: if another process changes the keys in between, they are read
+/// again.
 pub(super) fn keys_and_version(connection: &Connection) -> Result<(i64, Vec<KeyRecord>), StoreError> {
     Ok((keys_version(connection)?, keys(connection)?))
 }

@@ -303,7 +303,7 @@ impl ChunkLog {
 }
 
 impl Written {
-    /// Returns the length of its frame and of its text, in bytes.
+    /// Returns the length of the frame and the length of the text, in bytes.
     fn bytes(&self) -> (usize, usize) {
         (self.frame.len(), self.entry.text().map_or(0, |(_, text)| text.len()))
     }

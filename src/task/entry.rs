@@ -10,7 +10,7 @@ use crate::wire::completion::{CompletionHead, FinishReason, Usage};
 pub enum TextKind {
     /// The text of the answer.
     Content,
-    /// The model's reasoning about it.
+    /// The model's reasoning about the answer.
     Reasoning,
     /// The model's explanation why it does not answer.
     Refusal,
@@ -35,7 +35,7 @@ pub enum Entry {
     },
     /// The model has stopped.
     Finish {
-        /// Why it stopped.
+        /// Why the model stopped.
         reason: FinishReason,
         /// The tokens that the answer took.
         usage: Box<Usage>,

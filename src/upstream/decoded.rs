@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 512 << 20;
 /// The first two bytes of a gzip file (RFC 1952, section 2.3.1). No JSON, event stream or text begins with them.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// A compressed body is longer than allowed.
+/// The error of a compressed body that becomes longer than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a compressed response of more than {MAX_BYTES} bytes")]
 pub(super) struct TooMuch;

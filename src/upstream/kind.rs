@@ -83,7 +83,7 @@ pub struct Callee {
     pub server: Option<Server>,
 }
 
-/// The server of calls, in the same terms.
+/// The server of calls, in the terms of OpenTelemetry's conventions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// `gen_ai.provider.name`: the provider that defined the API, whatever server answers.
@@ -107,11 +107,12 @@ impl Callee {
 /// Whether a server without a configuration file has a channel of a kind.
 #[derive(Debug, Clone, Copy)]
 pub enum WithoutFile {
-    /// The server has one.
+    /// The server always has a channel of the kind.
     Always,
-    /// The server has one if this environment variable holds an API key; if not, the hint says how to set it.
+    /// The server has a channel of the kind if this environment variable holds an API key; if not, the hint says how to
+    /// set it.
     WithKey(&'static str, ModelHint),
-    /// The server has none; the hint says how to get one.
+    /// The server has no channel of the kind; the hint says how to get one.
     Never(Option<ModelHint>),
 }
 

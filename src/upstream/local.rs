@@ -28,7 +28,7 @@ const THREAD_NAME: &str = "local-inspect";
 /// The embedded channel.
 #[derive(Debug)]
 pub(super) struct Local {
-    /// Only its thread pool is used. `None` while the channel is dropped.
+    /// A runtime, of which only the thread pool is used; `None` while the channel is dropped.
     threads: Option<Runtime>,
 }
 

@@ -191,8 +191,8 @@ pub(super) fn events<R: BodyReader>(
     ResponseReading { body: Some(body), reader, joiner, failed: None, idle_timeout, wait_after_end: None }
 }
 
-/// Written by hand and not as an async block, which would be moved in memory together with everything that it holds.
-/// This runs for each chunk of each task.
+/// This stream is written by hand and not as an async block, which would be moved in memory together with everything
+/// that it holds. It runs for each chunk of each task.
 impl<R: BodyReader> Stream for ResponseReading<R> {
     type Item = Result<Batch, UpstreamError>;
 

@@ -1,4 +1,4 @@
-//! Schemas for the OpenAPI document of texts that are always one of a few words. The Rust types cannot express these,
+//! Schemas of texts that are always one of a few words, for the OpenAPI document. The Rust types cannot express these,
 //! because a `&'static str` may be any text.
 
 use utoipa::openapi::schema::Type;

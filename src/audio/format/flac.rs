@@ -72,11 +72,11 @@ pub(crate) fn is_head(bytes: &[u8]) -> bool {
 /// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
-    /// The number of its first sample, or of the frame.
+    /// The number of the frame's first sample, or of the frame itself.
     pub(crate) number: u64,
-    /// True if it is the number of a sample; then blocks differ in size.
+    /// True if `number` is that of a sample; then blocks differ in size.
     pub(crate) is_sample: bool,
-    /// The number of its samples.
+    /// The number of samples in the frame.
     pub(crate) block: u64,
     /// The sampling rate of the frame, if its header states it.
     pub(crate) rate: Option<u32>,

@@ -13,7 +13,7 @@ pub(crate) struct Frame {
     pub(crate) size: u64,
     /// Number of samples in each channel.
     pub(crate) samples: u32,
-    /// How its samples are played.
+    /// The format of the samples.
     pub(crate) format: Format,
     /// The bits of the header that one encoder never changes. They also distinguish frames of MPEG audio from those of
     /// ADTS.

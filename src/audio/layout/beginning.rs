@@ -112,8 +112,7 @@ pub(super) fn next<S: Source>(
     next_behind(scan, from, within, |_, _| {})
 }
 
-/// Searches like [`next`]. Calls `passed` for each piece that it skips, with the bytes and how many of them are
-/// skipped.
+/// Searches like [`next`], and calls `passed` for each skipped piece, with the bytes and how many of them are skipped.
 pub(super) fn next_behind<S: Source>(
     scan: &mut Scan<'_, S>,
     from: u64,

@@ -67,7 +67,7 @@ struct Frames {
     stream: Option<StreamInfo>,
     /// The sample behind the last frame that was seen.
     next: Option<u64>,
-    /// The number of samples that are missing before it.
+    /// The number of samples that are missing before `next`.
     missing: u64,
     /// The samples of a possible frame behind a hole. It is a frame if another follows it: in a million places, four
     /// bytes of sound look like the header of a frame.

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::promises::Receive;
 use crate::store::sqlite::file_error;
 
-/// A file without a name: whatever happens to the task or to this process, no file is left to clean up.
+/// A download into a file without a name: whatever happens to the task or to this process, no file is left to clean up.
 #[derive(Debug)]
 pub(in crate::store) struct Downloading {
     file: File,

@@ -2,7 +2,8 @@
 
 use crate::upstream::surrogates;
 
-/// Deeper nesting becomes `null`: `serde_json` gives up at 128, and the text of an answer is never nearly as deep.
+/// The deepest nesting that is kept; a deeper value becomes `null`. `serde_json` gives up at 128, and the text of an
+/// answer is never nearly as deep.
 const MAX_DEPTH: usize = 100;
 
 /// Returns the text as JSON: parts that are not JSON but have a clear meaning are replaced. Other text stays, and the
@@ -32,8 +33,8 @@ struct Rewriter<'a> {
 }
 
 impl<'a> Rewriter<'a> {
-    /// Takes this many bytes off the text. They end at the end of a character; near the end of the text there may be
-    /// fewer.
+    /// Removes this many bytes from the start of the text, and returns them. They end at the end of a character; near
+    /// the end of the text there may be fewer.
     fn take(&mut self, bytes: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
         self.rest = rest;

@@ -1,5 +1,5 @@
-//! Converts a chat completion to our events. A pure reader: it takes chunks, or a whole completion, and decides at the
-//! end.
+//! Converts a chat completion to our events. The reader does no I/O: it takes chunks, or a whole completion, and
+//! decides at the end.
 
 use serde_json::Value;
 

@@ -61,7 +61,7 @@ const POINTING_VERBS: &[&str] = &["see", "visit", "read", "refer", "learn"];
 pub(super) struct Word<'a> {
     /// The word as the upstream sent it.
     pub(super) original: &'a str,
-    /// True if it is not passed on.
+    /// True if the word is not passed on.
     pub(super) is_removed: bool,
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct OuterBox {
     pub(crate) start: u64,
     /// The end of the box, according to its stated size.
     pub(crate) end: u64,
-    /// Length of its head.
+    /// Length of the box's head.
     pub(crate) head: u64,
 }
 
@@ -39,7 +39,7 @@ impl OuterBox {
         self.kind.as_ref() == Some(kind)
     }
 
-    /// Returns true if its size is written in 64 bits.
+    /// Returns true if the box's size is written in 64 bits.
     pub(crate) fn is_long(&self) -> bool {
         self.head == LONG_HEAD
     }

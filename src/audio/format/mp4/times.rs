@@ -88,13 +88,13 @@ pub(crate) fn corrections(
     Ok(corrections)
 }
 
-/// The paces of the sound tracks of a movie, by the numbers of the tracks. Tracks whose codec fixes no pace are left
-/// out.
+/// How long the samples of each sound track of a movie last, by the numbers of the tracks. Tracks whose codec does not
+/// fix this are left out.
 #[derive(Debug, Default)]
 pub(crate) struct SampleDurations(Vec<(u32, SampleDuration)>);
 
 impl SampleDurations {
-    /// Reads the paces of the tracks of this movie.
+    /// Reads how long the samples of the tracks of this movie last.
     pub(crate) fn read(source: &mut (impl Read + Seek), movie: Range<u64>) -> io::Result<Self> {
         let mut paces = Vec::new();
         for track in tracks(source, movie)?.0.iter().filter(|track| track.is_sound) {
@@ -115,7 +115,7 @@ impl SampleDurations {
 /// The table of times of a track: how many samples last how long.
 #[derive(Default)]
 struct Table {
-    /// The number of samples that it lists, as far as it was read, and their total duration.
+    /// The number of samples that the table lists, as far as it was read, and their total duration.
     samples: u64,
     units: u128,
     /// The duration of most samples.

@@ -321,7 +321,7 @@ fn a_whole_answer_needs_no_finish_reason() {
     for body in [whole.to_owned(), format!("[{whole}]\n"), whole.replace(":[", ":\n[")] {
         assert_eq!(read(&body, 5), ("a".into(), ok.clone()), "{body}");
     }
-    // A stream needs one, in either form.
+    // A stream needs a finish reason, in either form.
     for body in [event(whole), format!("{whole}\n{whole}\n")] {
         assert_eq!(read(&body, 5).1, Err(UpstreamError::Disconnected), "{body}");
     }

@@ -32,7 +32,7 @@ export function curl(request, origin) {
     + `curl -sN ${shell(url)} ${HEADERS} -d @-`;
 }
 
-/** JSON values are valid Python, except for three words. */
+/** Returns a JSON value in Python, which has three other words. */
 const literal = (value) =>
   value === true ? "True" : value === false ? "False" : value === null ? "None" : JSON.stringify(value);
 

@@ -13,6 +13,6 @@ window.SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   // Also shows requests as curl commands.
   requestSnippetsEnabled: true,
-  // No badge, which would send the document's address to a server of Swagger UI's makers.
+  // Turns off a badge that would send the document's address to a server of Swagger UI's makers.
   validatorUrl: null,
 });

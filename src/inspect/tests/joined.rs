@@ -1,4 +1,4 @@
-//! Tests files that consist of several joined files. All are measured, and those that cannot be are reported.
+//! Tests files that consist of several joined files. Those that can be decoded are measured, and the others are reported.
 
 use super::support::*;
 

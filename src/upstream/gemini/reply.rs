@@ -1,5 +1,5 @@
-//! Converts Gemini's events to ours. The reader does no I/O: it takes the objects of the body, and decides at the end of
-//! the body.
+//! Converts Gemini's events to ours. The reader does no I/O: it takes the objects of the body, and decides at the end
+//! of the body.
 //!
 //! Events are searched and not parsed into types: a value of an unexpected type is ignored.
 

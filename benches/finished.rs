@@ -13,7 +13,8 @@
 //! - The second half is compared with the first: after the first half, the buffers, threads and pages that any load
 //!   needs exist already.
 //! - Resident memory includes what the allocator does not give back, and unused space between frames.
-//! - `a task` and `a frame` are the straight line through the first and the last row.
+//! - `a task` and `a frame` come from the straight line through the first and the last row: its beginning and its
+//!   slope.
 //!
 //! # When it refuses to print figures
 //!

@@ -1,13 +1,13 @@
 //! Measures the memory that audio takes: `cargo bench --bench memory`
 //!
 //! Measures how far the resident memory of the server rises with the largest audio that upstreams accept: 15 MB, which
-//! is a body of 20 MB. The rows have one task on each path that audio takes, and a crowd that comes all at once. The
-//! server is the real program in a separate process, over sockets, on a real disk, a fresh one for each row, with the
-//! default budget for payloads. The upstream is a fake that waits two seconds before it reads a request, because the
-//! way to a real one is long, and keeps nothing.
+//! is a body of 20 MB. A row has one task on one of the paths that audio takes, or a crowd: many clients that submit at
+//! the same moment. The server is the real program in a separate process, over sockets, on a real disk, a fresh one for
+//! each row, with the default budget for payloads. The upstream is a fake that keeps nothing. It waits two seconds
+//! before it reads a request, because a real upstream is far away.
 //!
-//! Beside a crowd, one connection sends small submits at a steady pace, which only need to be accepted. They are also
-//! measured before, while the server is otherwise idle.
+//! During the uploads of a crowd, one connection sends small submits at a steady pace, which only need to be accepted.
+//! They are also measured before, while the server is otherwise idle.
 //!
 //! Options, after `--`: `--clients N` in a crowd (100).
 //!
@@ -15,10 +15,10 @@
 //!
 //! - The peak is the kernel's own account (`VmHWM`), reset after a warm-up of a few small submits, so no peak between
 //!   two measurements is missed. It includes the mapped pages of the program's file, and none of the page cache. The
-//!   rise is that peak less the resident memory at the start of the row.
-//! - One task's rise is compared with the bytes that were sent: the request's body, or the file behind the URL. A
-//!   crowd's is compared with the budget, `limits.max_payload_memory_bytes`.
-//! - Clients that get `429 queue_full` come back after `Retry-After`, all at the same moment, until accepted.
+//!   rise is that peak minus the resident memory at the start of the row.
+//! - The rise of one task is compared with the bytes that were sent: the request's body, or the file behind the URL.
+//!   The rise of a crowd is compared with the budget, `limits.max_payload_memory_bytes`.
+//! - Clients that get `429 queue_full` submit again after `Retry-After`, all at the same moment, until accepted.
 //! - A small submit's latency begins when it was due, if the one before was not answered by then.
 //! - Clients, upstream, file server and the small submits' client share the machine with the server: where few cores
 //!   are all busy, its times are longer than they would be alone. The table shows what they used. In the first moment
@@ -27,10 +27,11 @@
 //! # When it refuses to print figures
 //!
 //! - The data directory would be in memory: the data written there would not be counted.
-//! - A reply to a submit other than `200` with a task's id, or, to a large one, `429 queue_full` with a `Retry-After`.
-//! - A task that does not complete.
-//! - An upstream that received audio that differs from what was sent by a byte, or more or fewer requests than there
-//!   are tasks.
+//! - A submit is answered neither with `200` and a task's id nor, if it is large, with `429 queue_full` and a
+//!   `Retry-After`.
+//! - A task does not complete.
+//! - The upstream receives audio that differs by a byte from the audio that was sent, or more or fewer requests than
+//!   there are tasks.
 //! - The generator was the bottleneck of the small submits: in their time, or in that of the slowest hundredth, their
 //!   thread ran, or was ready to run and had no core, half of the time or more
 //!   ([`Attention`](support::proc::Attention)). Then only the small submits have no figures.
@@ -72,7 +73,7 @@ const SMALL_MODEL: &str = "gemini-small";
 const LOCAL_MODEL: &str = "local-inspect";
 /// The number of small submits before a row.
 const WARM_UP: usize = 5;
-/// How long small submits are measured alone.
+/// How long small submits are measured without a crowd.
 const ALONE: Duration = Duration::from_secs(8);
 /// The time from the end of a row to the measurement of the memory that is still resident.
 const AFTER: Duration = Duration::from_secs(2);
@@ -84,7 +85,8 @@ enum Way {
     Inline,
     /// The audio is in the body, as some clients write it: `\/` for every slash, and lines of 76 characters.
     Escaped,
-    /// The same, with an `Idempotency-Key`: then the body is also compared with others.
+    /// The audio is in the body as for [`Self::Escaped`], with an `Idempotency-Key`: hearken then compares the body
+    /// with others.
     Keyed,
     /// The audio is in the body, whose length is not stated in advance.
     Chunked,
@@ -272,7 +274,7 @@ impl Way {
     }
 }
 
-/// Returns the same base64 as PHP writes it in JSON, and folded.
+/// Returns the base64 as PHP writes it in JSON (`\/` for every slash), and folded into lines of 76 characters.
 fn escaped(base64: &str) -> String {
     let mut escaped = String::with_capacity(base64.len() + base64.len() / 16);
     for (position, character) in base64.chars().enumerate() {

@@ -46,7 +46,7 @@ use support::statistics::Spread;
 
 /// The time until the upstream answers.
 const ANSWERS_AFTER: Duration = Duration::from_millis(20);
-/// The number of pairs that are not counted: they pay for the first connections, allocations and pages of a fresh
+/// The number of pairs that are not counted: they include the first connections, allocations and pages of a fresh
 /// server.
 const WARM_UP: usize = 10;
 

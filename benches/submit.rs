@@ -22,11 +22,11 @@
 //! # When it refuses to print figures
 //!
 //! - The data directory would be in memory: an fsync is free there.
-//! - A reply other than `200` with a task's id.
+//! - A reply is not `200` with a task's id.
 //! - An acknowledged task is lost. Each round of the durable server ends with SIGKILL in the middle of its load; the
 //!   server is started again and must list every task that it had acknowledged. (This does not show that a commit waits
-//!   for the disk: only a machine that loses its power could. The crash simulation of `tests/crash` checks that their
-//!   audio is there, too.)
+//!   for the disk: only a loss of power could. The crash simulation in `tests/crash` also checks the audio of the
+//!   tasks.)
 //! - The generator was the bottleneck. Each connection has its own thread, so at each moment it waits either for the
 //!   server or for the generator: for the generator when its thread runs, or is ready to run and has no core
 //!   ([`Attention`](support::proc::Attention) is the kernel's account of both). A row is valid if, in the median of its
@@ -52,7 +52,8 @@ use tempfile::TempDir;
 
 /// The default number of rounds of each row.
 const ROUNDS: usize = 5;
-/// The time that is not counted: the first connections, allocations and pages of a fresh server.
+/// The time at the start that is not counted: it includes the first connections, allocations and pages of a fresh
+/// server.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// The largest body whose rounds keep their data until the end: it takes little room, and some file systems create
@@ -122,7 +123,7 @@ fn settings(silent: SocketAddr, sync: bool) -> String {
 }
 
 /// Loads a fresh server, kills it under load, and checks that the restarted server lists what it had acknowledged.
-/// Returns its directory, too.
+/// Returns the results and the server's directory.
 fn one_round(load: &Load, side: Side) -> Outcome<(Worked, TempDir)> {
     let mut server = Server::start(|silent| settings(silent, side == Side::Synced))?;
     let worked = load.put_on(&mut server)?;

@@ -15,7 +15,7 @@
 //!
 //! # When it refuses to print figures
 //!
-//! - An answer that is not whole.
+//! - An answer is not whole.
 //! - The generator was the bottleneck: it ran, or was ready to run and had no core, half of the time or more.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 #![expect(clippy::print_stderr, reason = "progress is not a result")]
@@ -44,11 +44,12 @@ use support::{Error, Outcome};
 
 /// The default number of rounds of each row.
 const ROUNDS: usize = 3;
-/// The time that is not counted: the first connections, allocations and pages of a fresh server.
+/// The time at the start that is not counted: it includes the first connections, allocations and pages of a fresh
+/// server.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// The number of texts in an answer.
 const TEXTS: u64 = 3;
-/// The share of the time below which the generator must have been busy, or without a core.
+/// The limit for the share of the time in which the generator was busy, or ready to run without a core.
 const MOST_FOR_GENERATOR: f64 = 0.5;
 
 /// How the answer is read.

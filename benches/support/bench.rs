@@ -1,4 +1,4 @@
-//! The frame of every benchmark: it prints the findings and writes them as JSON, or prints why there are none.
+//! Runs a benchmark: prints its findings and writes them as JSON, or prints why there are none.
 
 use std::fmt;
 use std::fs;
@@ -61,7 +61,7 @@ fn write(name: &str, found: &impl Findings) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-/// Returns where servers have their data: beside the build, on the developer's disk.
+/// Returns the folder for the servers' data: beside the build, on the developer's disk.
 pub(crate) fn place() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }

@@ -13,13 +13,13 @@ use super::proc::Resident;
 const PROMISED: f64 = 1.5;
 /// The default of `limits.max_payload_memory_bytes`.
 const BUDGET: u64 = 268_435_456;
-/// The promised limit for a crowd, as a multiple of the budget, which is for payloads. On top of it come a hundred
-/// connections with their buffers and the bytes that each read of its body before it asked for its share, the pieces on
-/// their way to disk and upstream, blocking threads, and the memory that the allocator does not give back at once: a
-/// quarter of the budget.
+/// The promised limit for a crowd, as a multiple of the budget. The budget is for payloads only. A quarter of it is
+/// added for a hundred connections with their buffers, the bytes of a body that are read before a connection asks for
+/// its share, pieces on their way to disk and upstream, blocking threads, and memory that the allocator does not give
+/// back at once.
 const ALLOWED: f64 = 1.25;
-/// The share of the machine that others may use before the table warns about noise. The kernel's own threads are
-/// others.
+/// The share of the machine that other processes may use before the table warns about noise. The kernel's own threads
+/// count as other processes.
 const MOST_FOR_OTHERS: f64 = 0.1;
 
 /// One row of the table.
@@ -37,7 +37,7 @@ pub(crate) struct Row {
     pub(crate) served: Served,
     /// The small submits alone, and beside the crowd.
     pub(crate) small: Option<(Paced, Paced)>,
-    /// The CPU seconds of server, generator and others.
+    /// The CPU seconds of server, generator and other processes.
     pub(crate) cpu: [f64; 3],
 }
 

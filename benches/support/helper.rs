@@ -1,5 +1,5 @@
 //! Parts of a benchmark that run as separate processes, so that each has its own core and its own CPU account. A helper
-//! is this program, started again with a part to play: nothing else has to be built.
+//! is this program, started again with a part: nothing else has to be built.
 //!
 //! Director and helper exchange lines of JSON: the first line that a helper receives is its part, and each line that it
 //! sends is a result. A helper ends when its director has ended.
@@ -25,7 +25,7 @@ pub(crate) struct Helper {
 }
 
 impl Helper {
-    /// Starts a helper that plays this part.
+    /// Starts a helper with this part.
     pub(crate) fn start(part: &impl Serialize) -> Outcome<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(HELPER)
@@ -40,12 +40,12 @@ impl Helper {
         Ok(helper)
     }
 
-    /// Returns the id of its process.
+    /// Returns the id of the helper's process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Returns the CPU time that it has used.
+    /// Returns the CPU time that the helper has used.
     pub(crate) fn cpu_time(&self) -> Outcome<std::time::Duration> {
         cpu_time(self.pid())
     }
@@ -88,13 +88,13 @@ impl Director {
         say(&Ok(word))
     }
 
-    /// Waits until the director tells it to continue.
+    /// Waits until the director tells the helper to continue.
     pub(crate) fn wait(&self) -> Outcome<()> {
         hear()
     }
 }
 
-/// Plays a part, if this process was started as a helper.
+/// Does the work of a helper's part, if this process was started as a helper.
 pub(crate) fn played<P: DeserializeOwned>(
     play: impl FnOnce(P, &Director) -> Outcome<()>,
 ) -> Option<ExitCode> {

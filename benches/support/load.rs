@@ -24,7 +24,7 @@ pub(crate) struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Reads `--seconds`, `--connections` and `--rounds`; `rounds` is the default of the latter.
+    /// Reads `--seconds`, `--connections` and `--rounds`; `rounds` is the default number of rounds.
     pub(crate) fn read(arguments: &Arguments, rounds: usize) -> Outcome<Self> {
         Ok(Self {
             length: Duration::from_secs(arguments.number("--seconds", 1)?.unwrap_or(3)),
@@ -70,7 +70,7 @@ struct Measured {
     machine_cpu: Duration,
 }
 
-/// The signals that the directing thread sets and all connections read.
+/// The signals that the measuring thread sets and all connections read.
 #[derive(Debug, Default)]
 struct LoadSignals {
     counts: AtomicBool,
@@ -116,7 +116,7 @@ impl Load {
         Ok(Worked { acknowledged, latencies, time, server_cpu, machine_cpu, generator })
     }
 
-    /// Sets what counts, and measures while it counts.
+    /// Waits for the end of the warm-up, then lets submits count, and measures meanwhile.
     fn direct(&self, server: &Server, signals: &LoadSignals) -> Outcome<Measured> {
         thread::sleep(self.warm_up);
         let (server_before, machine_before) = (server.cpu_time()?, machine_cpu_time()?);

@@ -20,7 +20,7 @@ const MOST_FOR_GENERATOR: f64 = 0.5;
 /// The results of small submits.
 #[derive(Debug, Clone)]
 pub(crate) struct Paced {
-    /// Sorted by latency.
+    /// The submits, sorted by latency.
     submits: Vec<(Duration, Attention)>,
 }
 
@@ -60,8 +60,8 @@ impl Paced {
         submit.map_or(f64::NAN, |(latency, _)| latency.as_secs_f64() * 1e3)
     }
 
-    /// Returns the share of their time that they waited for the generator; that of the slowest hundredth, if it is
-    /// larger.
+    /// Returns the share of the submits' time in which they waited for the generator. Returns the share of the slowest
+    /// hundredth, if it is larger.
     pub(crate) fn generator_share(&self) -> f64 {
         let share = |submits: &[(Duration, Attention)]| {
             Attention::sum(submits.iter().map(|(_, attention)| *attention)).share()

@@ -9,7 +9,7 @@ use super::Outcome;
 /// The kernel reports CPU time in ticks of 1/100 s, whatever its internal tick is.
 const TICK_MS: u64 = 10;
 
-/// Returns the CPU time of a process so far, including its threads that have ended.
+/// Returns the CPU time that a process has used, including its threads that have ended.
 pub(crate) fn cpu_time(pid: u32) -> Outcome<Duration> {
     let stat = read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is a name in parentheses, which may contain any character; the CPU times are fields 14 and 15.
@@ -20,7 +20,7 @@ pub(crate) fn cpu_time(pid: u32) -> Outcome<Duration> {
     Ok(Duration::from_millis(TICK_MS * ticks.ok_or("/proc/PID/stat is not as expected")?))
 }
 
-/// Returns the process and the processes that it has started, as far as they have not ended.
+/// Returns the process and those processes that it has started and that still run.
 pub(crate) fn family(pid: u32) -> Outcome<Vec<u32>> {
     let mut family = vec![pid];
     let mut asked = 0;
@@ -44,7 +44,7 @@ pub(crate) fn proportional(pid: u32) -> Outcome<u64> {
 /// files that are read and written does not count.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resident {
-    /// The bytes at the moment.
+    /// The present bytes.
     pub(crate) now: u64,
     /// The most bytes since the process began, or since [`forget_peak`]. The kernel keeps the account, so that no peak
     /// between two measurements is missed.

@@ -12,8 +12,8 @@ use super::statistics::median;
 const PROMISED: f64 = 0.5;
 /// The limit for the generator's share of the connections' time, and of the CPU time of both.
 const MOST_FOR_GENERATOR: f64 = 0.5;
-/// The share of the machine that others may use before the table warns about noise. The kernel's own threads are
-/// others.
+/// The share of the machine that other processes may use before the table warns about noise. The kernel's own threads
+/// count as other processes.
 const MOST_FOR_OTHERS: f64 = 0.1;
 
 /// One of the two servers.

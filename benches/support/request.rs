@@ -26,7 +26,7 @@ pub(crate) fn submit(bytes: usize) -> Outcome<Vec<u8>> {
     submit_to(MODEL, bytes)
 }
 
-/// Returns the same for another model.
+/// Returns a submit for this model whose body has about `bytes` bytes.
 pub(crate) fn submit_to(model: &str, bytes: usize) -> Outcome<Vec<u8>> {
     let room = bytes.saturating_sub(data(model, "").len());
     Ok(post(&data(model, &STANDARD.encode(wav(room / 4 * 3)?))))
@@ -47,12 +47,12 @@ pub(crate) fn post(body: &str) -> Vec<u8> {
     keyed("POST", SUBMIT).json(body).bytes()
 }
 
-/// Returns the same with an `Idempotency-Key`.
+/// Returns a submit with this body and an `Idempotency-Key`.
 pub(crate) fn post_once(body: &str) -> Vec<u8> {
     keyed("POST", SUBMIT).header("idempotency-key", "bench").json(body).bytes()
 }
 
-/// Returns the same without the body's length.
+/// Returns a submit with this body, in chunks and without its length.
 pub(crate) fn post_chunked(body: &str) -> Vec<u8> {
     let head = [("content-type", "application/json"), ("transfer-encoding", "chunked")];
     let mut request = keyed("POST", SUBMIT).headers(&head).bytes();
@@ -74,7 +74,8 @@ pub(crate) fn short(is_streamed: bool, is_answered: bool) -> Outcome<Vec<u8>> {
     Ok(post(&body.to_string()))
 }
 
-/// Returns the same question for a direct call to an upstream with Gemini's dialect, much as hearken would send it.
+/// Returns the question of such a submit as a direct call to an upstream with Gemini's dialect, much as hearken would
+/// send it.
 pub(crate) fn to_gemini() -> Outcome<Vec<u8>> {
     let audio = json!({"inlineData": {"mimeType": "audio/wav", "data": STANDARD.encode(wav(1_000)?)}});
     let prompt = json!({"text": "Please transcribe this audio file"});

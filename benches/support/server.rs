@@ -23,7 +23,7 @@ pub(crate) struct Server {
     process: Process,
     address: SocketAddr,
     directory: TempDir,
-    /// Accepts connections, because it listens, and never answers.
+    /// The upstream: a listener that accepts connections and never answers.
     _upstream: TcpListener,
 }
 
@@ -50,33 +50,33 @@ impl Server {
         self.address
     }
 
-    /// Returns the id of its process.
+    /// Returns the id of the server's process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Returns the CPU time that it has used.
+    /// Returns the CPU time that the server has used.
     pub(crate) fn cpu_time(&self) -> Outcome<Duration> {
         cpu_time(self.pid())
     }
 
-    /// Returns its log.
+    /// Returns the server's log.
     pub(crate) fn log(&self) -> String {
         self.process.complaints()
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(&mut self) -> Outcome<()> {
         self.process.kill()
     }
 
-    /// Starts it again over the same data, after it was killed.
+    /// Starts the server again with the same data, after it was killed.
     pub(crate) fn restart(&mut self) -> Outcome<()> {
         (self.process, self.address) = start(&self.directory)?;
         Ok(())
     }
 
-    /// Ends it; returns its data directory.
+    /// Ends the server; returns its data directory.
     pub(crate) fn end(mut self) -> Outcome<TempDir> {
         self.kill()?;
         Ok(self.directory)

@@ -10,7 +10,7 @@ const DIGITS: u8 = 3;
 /// The longest time that is distinguished: an hour.
 const MOST_NS: u64 = 3_600_000_000_000;
 
-/// Returns the value in the middle; of an even number of values the mean of the two; of none `NAN`.
+/// Returns the median: the value in the middle, or the mean of the two in the middle; `NAN` if there are no values.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable_by(f64::total_cmp);

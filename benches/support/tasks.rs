@@ -77,7 +77,7 @@ pub(crate) fn listed(server: SocketAddr) -> Outcome<HashSet<TaskId>> {
     }
 }
 
-/// Returns the error about a reply that should have been another.
+/// Returns an error about an unexpected reply.
 pub(crate) fn unexpected(reply: &ReplyRef<'_>) -> super::Error {
     format!("an unexpected reply: {} {}", reply.head.status, String::from_utf8_lossy(reply.body)).into()
 }

@@ -12,8 +12,8 @@ use super::kit::gemini::{finish_event, framed, text_event};
 use super::kit::head::RequestHead;
 use super::kit::server::{Line, listen, reply_head};
 
-/// How long a request waits after its head: the way to a real upstream is longer than this one, and hearken must hold
-/// the unsent bytes somewhere.
+/// How long the fake waits after the head of a request: a real upstream is farther away, and hearken must hold the
+/// unsent bytes somewhere.
 pub(crate) const HOLD: Duration = Duration::from_secs(2);
 /// The bytes in front of the audio.
 const MARK: &[u8] = br#""data":""#;
@@ -32,7 +32,7 @@ pub(crate) struct FakeGemini {
 pub(crate) struct Seen {
     /// The number of requests whose audio was right.
     pub(crate) right: usize,
-    /// The errors of the others.
+    /// The errors of the other requests.
     pub(crate) wrong: Vec<String>,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Figures {
     pub(crate) cpu_us: f64,
     /// The time from when an event was made until it was read, ms.
     pub(crate) latency: Spread,
-    /// The same of each task's first event alone, ms.
+    /// The time from when the first event of a task was made until it was read, ms.
     pub(crate) beginning: Spread,
     /// The server's memory for each subscriber while nothing was published, bytes.
     pub(crate) memory_each: f64,
@@ -58,7 +58,7 @@ pub(crate) struct Figures {
     pub(crate) late: f64,
     /// How long the server accepted nothing more, s.
     pub(crate) held: f64,
-    /// The share of the machine that others used.
+    /// The share of the machine that other processes used.
     pub(crate) others: f64,
 }
 

@@ -1,5 +1,6 @@
 //! The floor: the cost of the kernel alone. One epoll loop accepts subscribers, makes the events itself and writes
-//! them: each with a separate write, or all due events in one. It parses, checks, stores and keeps alive nothing.
+//! them: each with a separate write, or all due events in one. It parses, checks and stores nothing, and sends no
+//! keep-alives.
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -20,7 +21,7 @@ use super::workload::Workload;
 
 /// The most due events that are made before the loop serves sockets that have room again.
 const MOST_AT_ONCE: usize = 64;
-/// The same for a floor that writes them all at once.
+/// The most due events that are made at a time by a floor that writes them all at once.
 const MOST_TOGETHER: usize = 4_096;
 const EVENTS: usize = 1_024;
 
@@ -85,7 +86,8 @@ impl Floor {
     }
 }
 
-/// Waits for room in a socket, or until it is time. `epoll` counts milliseconds; the thread sleeps for the rest.
+/// Waits for room in a socket, or until the next event is due. `epoll` counts milliseconds; the thread sleeps for the
+/// rest.
 fn nap(poll: &mut Poll, events: &mut Events, wait: Option<Duration>) -> Outcome<()> {
     let whole = wait.map(|wait| Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
     match poll.poll(events, whole) {

@@ -16,8 +16,8 @@ use super::publishing::{wait_for, write_all};
 use super::schedule::Schedule;
 use super::workload::Workload;
 
-/// The time from the last stamped event to the end of the answers: an event's cost must not include that of a task's
-/// end.
+/// The time from the last stamped event to the end of the answers: the cost of an event must not include the cost of a
+/// task's end.
 const END_AFTER: Duration = Duration::from_millis(500);
 
 /// The configuration of the upstream.

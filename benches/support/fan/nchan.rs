@@ -58,7 +58,7 @@ impl Installed {
     /// Starts nginx, with room for a workload.
     pub(crate) fn start(&self, workload: &Workload) -> Outcome<Nginx> {
         let directory = TempDir::with_prefix("bench-")?;
-        // nginx cannot report which port it was given.
+        // nginx cannot report which port the system has assigned to it.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let file = directory.path().join("nginx.conf");
         fs::write(&file, self.configuration(address, workload))?;

@@ -1,4 +1,4 @@
-//! The parts that processes of these benchmarks play.
+//! The parts that the processes of these benchmarks have.
 
 use serde::{Deserialize, Serialize};
 

@@ -14,9 +14,9 @@ use super::side::Side;
 use super::subscribers::{Ended, Received};
 use super::workload::Workload;
 
-/// How long the work that remains after all have subscribed may take.
+/// How long the server gets for the work that remains after all have subscribed.
 const SETTLE: Duration = Duration::from_secs(1);
-/// The same for a round that measures only memory.
+/// How long the server gets for that work in a round that measures only memory.
 const SETTLE_IDLE: Duration = Duration::from_secs(3);
 /// The number of measurements of the server's memory while events are published, at most one a second.
 const LOOKS: u32 = 20;

@@ -41,7 +41,7 @@ impl Row {
         median(ours.iter().zip(theirs).map(|(ours, theirs)| ratio(ours, theirs)))
     }
 
-    /// Returns the largest share of the machine that others used in any round.
+    /// Returns the largest share of the machine that other processes used in any round.
     pub(crate) fn others(&self) -> f64 {
         let rounds = self.lines.iter().filter_map(|line| line.rounds.as_ref().ok());
         rounds.flat_map(|rounds| rounds.iter().map(|figures| figures.others)).fold(0.0, f64::max)

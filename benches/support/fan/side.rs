@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::workload::Workload;
 
-/// One way to bring events to subscribers.
+/// One way to deliver events to subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// hearken with its defaults: the socket is handed over when a stream has begun.
@@ -33,7 +33,7 @@ impl Side {
         }
     }
 
-    /// Returns the sides that a name means: that of one side, or that of a server with several.
+    /// Returns the sides that a name means: the name of one side, or of a server with several sides.
     pub(crate) fn named(name: &str) -> Vec<Self> {
         let is_meant = |side: &Self| match side {
             Self::HandOver | Self::StreamedBody => name == "hearken" || name == side.name(),
@@ -47,8 +47,8 @@ impl Side {
         matches!(self, Self::HandOver | Self::StreamedBody)
     }
 
-    /// Returns true if such a workload shows anything about this side. Where events come one by one, no writes can be
-    /// combined, and an idle workload has no writes.
+    /// Returns true if a workload measures anything about this side. Where events come one by one, no writes can
+    /// be combined, and an idle workload has no writes.
     pub(crate) fn suits(self, workload: &Workload) -> bool {
         /// Events of one task, per second.
         const MANY: u64 = 100;

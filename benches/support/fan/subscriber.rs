@@ -12,7 +12,7 @@ pub(crate) struct Tally {
     ends: Ends,
     /// The times from when an event was made until it was read.
     pub(crate) latencies: Durations,
-    /// The same of each task's first event alone.
+    /// The times from when the first event of a task was made until it was read.
     pub(crate) beginnings: Durations,
     pub(crate) delivered: u64,
     pub(crate) missing: u64,
@@ -86,7 +86,7 @@ impl Subscriber {
     /// Takes the bytes that were read at time `at`.
     pub(crate) fn take(&mut self, bytes: &[u8], at: u64, tally: &mut Tally) -> Outcome<()> {
         let Self { response, frames, next } = self;
-        // A copy, because the tally is modified while frames are cut.
+        // A copy, because the tally is modified while the frames are separated.
         let ends = tally.ends.clone();
         response.take(bytes, |data| frames.take(data, &ends, |frame| *next = tally.add(frame, at, *next)))?;
         response.must_be_ok()

@@ -1,4 +1,4 @@
-//! The load generator: one epoll loop that holds all subscribers, reads their events and keeps the accounts.
+//! The load generator: one epoll loop that holds all subscribers, reads their events and counts them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as Blocking};
@@ -49,7 +49,7 @@ pub(crate) struct Received {
     pub(crate) repeated: u64,
     /// The times from when an event was made until it was read, ms.
     pub(crate) latency: Spread,
-    /// The same of each task's first event alone, ms.
+    /// The times from when the first event of a task was made until it was read, ms.
     pub(crate) beginning: Spread,
     /// The time from when the first event was made until the last one was read, but at least the time to publish them,
     /// s.
@@ -79,7 +79,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Returns true if it reads. Even a stuck reader reads the head of its response.
+    /// Returns true if the connection is read. Even a stuck reader reads the head of its response.
     fn reads(&self) -> bool {
         let waits_for_head = !self.account.response().has_begun();
         !self.is_closed && (waits_for_head || !self.is_stuck)

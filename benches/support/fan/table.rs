@@ -10,7 +10,7 @@ use super::row::{CPU, DELIVERED, Line, MEMORY, P99, P99_TO_P50, Ratio, Row};
 use super::side::Side;
 use super::workload::Workload;
 
-/// The share of the machine that others may use before the table warns about noise.
+/// The share of the machine that other processes may use before the table warns about noise.
 const MOST_FOR_OTHERS: f64 = 0.1;
 
 /// All findings.

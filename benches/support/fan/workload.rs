@@ -1,4 +1,4 @@
-//! The load of a row: how many subscribers read what, and how many events come.
+//! The load of a row: the number of tasks, subscribers and events.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The most file descriptors of a server beside those of its subscribers and tasks.
 const OTHER_DESCRIPTORS: u64 = 200;
 
-/// The load that all sides of a row have to carry.
+/// The load of a row, which is the same for all its sides.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Workload {
     pub(crate) name: String,

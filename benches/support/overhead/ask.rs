@@ -11,7 +11,7 @@ use super::super::kit::frames::{Ends, Frames};
 use super::super::proc::{Attention, Stretch};
 use super::super::stamp::Stamp;
 
-/// The time after which a connection is established on both ends.
+/// How long the client waits until the connection is established on both ends.
 const ACCEPTED: Duration = Duration::from_millis(5);
 
 /// The question, and the server that receives it.

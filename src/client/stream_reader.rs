@@ -15,8 +15,8 @@ use crate::wire::event_stream::{EventStreamDecoder, Piece};
 
 /// Largest event that is accepted, in bytes.
 const MAX_EVENT_BYTES: usize = 64 << 20;
-/// Longest silence of a connection. A server sends a keep-alive at least every 15 s, so a longer silence means that the
-/// connection is lost.
+/// Longest silence of a connection. By default, a server sends a keep-alive at least every 15 s, so a longer silence
+/// means that the connection is lost.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a lost stream is retried while no connection lasts and no chunk arrives.
 const RETRY_LIMIT: Duration = Duration::from_secs(300);

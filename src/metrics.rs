@@ -3,8 +3,8 @@
 //! The server creates the [registry](Metrics) and passes it down: each part gets only the handles that it needs. There
 //! are two kinds of metrics. Events are counted where they happen, by atomics without waiting, once for a task, a call,
 //! a batch of chunks or a commit; never for each event of a subscriber. Gauges (running and waiting tasks, memory in
-//! use) are read from their owner when scraped ([`Now`]). Nothing is added and subtracted over time, so no gauge can
-//! become wrong.
+//! use) are read from their owner when scraped ([`Now`]), so they cannot become wrong over time. Only the gauge of
+//! subscribers is incremented and decremented, by one guard for each subscription.
 //!
 //! Every metric is declared once, in [`ALL`].
 

@@ -38,15 +38,15 @@ pub const MOST_TASKS: usize = 1 << 28;
 pub struct Channel {
     /// The channel's name in logs and model lists.
     pub name: String,
-    /// Names and globs of the models that it serves.
+    /// The names and globs of the models that the channel serves.
     pub models: Vec<ModelPattern>,
-    /// Kinds of input that its models take.
+    /// The kinds of input that the channel's models take.
     pub capabilities: Vec<Capability>,
-    /// True if its upstream takes exactly one audio, false if it takes a conversation with any number.
+    /// True if the channel's upstream takes exactly one audio, false if it takes a conversation with any number.
     pub takes_one_audio: bool,
-    /// The audio containers that its upstream takes.
+    /// The audio containers that the channel's upstream takes.
     pub formats: Vec<Container>,
-    /// The highest temperature that its upstream takes; the lowest is 0.
+    /// The highest temperature that the channel's upstream takes; the lowest is 0.
     pub max_temperature: f64,
     /// Channels with a higher priority are tried first.
     pub priority: i64,

@@ -99,8 +99,8 @@ use subscription::{Subscription, SubscriptionStats};
 pub use topic::Framing;
 use wake_group::WakeGroups;
 
-/// The first so many subscriptions of a task are served on the task's own thread, in about 5 ms. Later ones are spread
-/// over all pumps, even if the first ones have ended.
+/// The number of a task's first subscriptions, which are served on the task's own thread, in about 5 ms. Later ones are
+/// spread over all pumps, even if the first ones have ended.
 const SUBSCRIBERS_ON_TASK_THREAD: usize = 1024;
 
 /// All subscribers of this server, and the pumps that serve them.
@@ -198,7 +198,7 @@ impl SubscriptionFactory {
     }
 }
 
-/// Wakes a worker's bodies whose key was revoked. Each checks its key and breaks off.
+/// Wakes a worker's bodies whose key was revoked. Each body checks its key and breaks off.
 async fn wake_revoked(mut revocations: watch::Receiver<()>, wake_groups: Weak<WakeGroups>) {
     while revocations.changed().await.is_ok() {
         let Some(wake_groups) = wake_groups.upgrade() else { return };

@@ -2,7 +2,8 @@
 //!
 //! A client submits audio with a prompt and gets a task at once. The task is an actor (`actors::task`). It calls an
 //! [`upstream`], turns the answer into OpenAI's chunks and appends them to a [log](task::ChunkLog). Any number of
-//! subscribers read that log, each from its own position. A later query gets the whole ChatCompletion from the [`store`].
+//! subscribers read that log, each from its own position. A later query gets the whole ChatCompletion from the
+//! [`store`].
 //!
 //! The documents in `docs/` tell users how to run hearken, and `docs/concepts.md` has a picture of its parts. This page
 //! tells developers how hearken is built. A module of the crate is called a room. A commit that changes something
@@ -20,7 +21,7 @@
 //! | [`net`] | outgoing connections: what they may [reach](net::Reach), and how a response [begins](net::BadHead) and [ends](net::HttpClient), with TLS and without |
 //! | [`upstream`] | the [kinds](upstream::KINDS) of channels, each a folder with its keys, defaults, limits and names for spans: `gemini`, `openai` and `transcription` (which share `openai_wire`), `local`; lenient JSON (`lenient`), halves of characters (`surrogates`) and errors (`complaint`) for all kinds that use HTTP; deadlines for every call |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
-//! | [`store`] | all data that outlives the process, behind traits ([`TaskStore`](store::TaskStore) and its neighbours) that any backend can implement: SQLite behind a writer that commits several writes together, audio in rows and in the [spool](store#spool), the journals; what happens when the disk [fails](store#when-the-disk-does-not-do-its-part) |
+//! | [`store`] | all data that outlives the process, behind traits ([`TaskStore`](store::TaskStore) and its neighbours) that any backend can implement: SQLite behind a writer that commits several writes together, audio in rows and in the [spool](store#spool), the journals; what happens when the disk [fails](store#when-the-disk-fails) |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | [spans](task::SpanPart) of requests and tasks, and their export by OTLP |
 //! | [`deadline`] | deadlines by a [clock](deadline::Clock) that stops while its thread is frozen, so that a freeze of this process does not count against the other side; all code that waits for another side uses them |

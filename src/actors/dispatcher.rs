@@ -47,10 +47,10 @@ struct Slot {
 /// The senders that return slots and tickets to the dispatcher.
 #[derive(Debug, Clone)]
 struct ReturnSenders {
-    /// Slots to return; the channel has room for all of them.
+    /// The sender of returned slots. Its channel has room for every slot.
     slots: mpsc::Sender<Slot>,
-    /// Tickets of tasks that have left the queue. If 65,536 tickets wait here already, a ticket is lost. The dispatcher
-    /// then notices that the task has left when it grants it a permit.
+    /// The sender of the tickets of tasks that have left the queue. If 65,536 tickets wait here already, a ticket is
+    /// lost. The dispatcher then notices that the task has left when it grants the task a permit.
     abandoned: mpsc::Sender<Ticket>,
 }
 
@@ -72,7 +72,7 @@ impl Permit {
         self.ticket
     }
 
-    /// Keeps the slot taken, even after the permit is dropped: for work that cannot end at once.
+    /// Returns a hold, which keeps the slot taken even after the permit is dropped: for work that cannot end at once.
     #[must_use]
     pub fn hold(&self) -> Hold {
         Hold::new(Arc::<TakenSlot>::clone(&self.taken))
@@ -154,14 +154,14 @@ pub struct QueueStatus;
 /// How often the dispatcher checks whether a channel has begun or ended a rest, if no other event causes the check
 /// earlier.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(500);
-/// The most tickets of tasks that have left the queue which may wait for the dispatcher.
+/// The most tickets that may wait for the dispatcher after their tasks have left the queue.
 const MOST_ABANDONED: usize = 1 << 16;
 
 /// The actor that owns all slots.
 #[derive(Debug)]
 pub struct Dispatcher {
     queue: Queue<oneshot::Sender<Permit>>,
-    /// `limits.max_pending_tasks`
+    /// The setting `limits.max_pending_tasks`.
     most_waiting: usize,
     pace: Pace,
     returns: ReturnSenders,

@@ -57,7 +57,7 @@ struct LiveTask {
     generation: Generation,
 }
 
-/// Which of a task's actors in this process an actor is.
+/// The place of an actor among the actors that its task has had in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Generation {
     /// The first actor in this process.

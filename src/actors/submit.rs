@@ -19,13 +19,14 @@ use crate::task::{
 use crate::wire::path;
 use crate::wire::trace_context::TraceContext;
 
-/// Resolves when the caller of a blocking call no longer waits: with [`Answered`], or with an error when it has
-/// disconnected.
+/// A future that resolves when the caller of a blocking call no longer waits: with [`Answered`], or with an error when
+/// it has disconnected.
 pub type CallerGone = oneshot::Receiver<Answered>;
-/// Held for the caller of a blocking call. Dropping it cancels the task, unless [`Answered`] was sent before.
+/// A guard that is held for the caller of a blocking call. Dropping it cancels the task, unless [`Answered`] was sent
+/// before.
 type CancelOnDrop = oneshot::Sender<Answered>;
 
-/// Signals that a blocking call has its answer. This also counts if the answer is the error that the task cannot be
+/// The signal that a blocking call has its answer. This also counts if the answer is the error that the task cannot be
 /// recorded yet; the task then goes on.
 #[derive(Debug)]
 pub struct Answered;
@@ -57,7 +58,7 @@ enum TaskOrigin {
     /// This submit has started the task.
     New {
         accepted: Box<AcceptedTask>,
-        /// Held by a blocking call.
+        /// The guard of a blocking call; `None` for other calls.
         cancel_on_drop: Option<CancelOnDrop>,
     },
     /// An earlier submit has started the task.
@@ -71,7 +72,7 @@ impl Submitted {
         &self.id
     }
 
-    /// Returns how its caller is answered.
+    /// Returns how the caller is answered.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         self.delivery

@@ -81,13 +81,13 @@ pub struct TaskActor {
     timeline: Timeline,
     measured: Measured,
     recipient: Recipient,
-    /// Waits until the caller disconnects or is answered, if a caller waits.
+    /// The future that waits until the caller disconnects or is answered, if a caller waits.
     leaving: Option<SpawnHandle>,
     /// The sender that a running task clones as its token. It is gone once the server drains.
     running: Option<mpsc::WeakSender<Infallible>>,
-    /// Held while the task runs and records its end. A drain waits until it is dropped.
+    /// The token that the task holds while it runs and records its end. A drain waits until the token is dropped.
     token: Option<mpsc::Sender<Infallible>>,
-    /// Notifies the registry how this actor ended.
+    /// The sender that notifies the registry how this actor ended.
     departing: Option<oneshot::Sender<Departure>>,
 }
 

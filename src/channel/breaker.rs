@@ -57,7 +57,7 @@ impl BreakerState {
 pub struct Breaker {
     rule: BreakerRule,
     origin: Instant,
-    /// Calls that have failed before their first words, since the last call that had some.
+    /// Calls that have failed before their first words, since the last call that got words.
     unanswered: AtomicU32,
     /// Calls that have broken after their first words, since the last call that completed.
     broken_answers: AtomicU32,

@@ -13,7 +13,7 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// Returns the word for it in JSON.
+    /// Returns the word for this kind of input in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -30,7 +30,7 @@ pub struct Applicant {
     pub key: KeyHash,
     /// How many tasks of this key may run at the same time.
     pub most_running: Option<NonZeroU32>,
-    /// The channels where it may run, in the order in which they are tried; never empty.
+    /// The channels where the task may run, in the order in which they are tried; never empty.
     pub candidates: Vec<Arc<Channel>>,
     /// The ticket of an earlier permit, if the task comes from another channel.
     pub ticket: Option<Ticket>,
@@ -52,7 +52,7 @@ pub struct Grant {
 /// All slots and all waiting tasks. `W` is the value that notifies a waiting task.
 #[derive(Debug)]
 pub struct Queue<W> {
-    /// Indexed by [`Channel::place`].
+    /// The queue of each channel, indexed by [`Channel::place`].
     channel_queues: Vec<ChannelQueue>,
     waiting: HashMap<Ticket, WaitingTask<W>>,
     /// How many of the waiting tasks come from another channel.

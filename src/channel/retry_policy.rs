@@ -33,9 +33,9 @@ pub struct RetryRule {
 /// The step after a failed call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NextCall {
-    /// Calls the same channel again after this pause.
+    /// The same channel is called again after this pause.
     SameChannel(Duration),
-    /// Calls one of the remaining candidates.
+    /// One of the remaining candidates is called.
     OtherChannel,
     /// No further call: the task ends with this failure.
     End(Failure),

@@ -19,11 +19,11 @@ pub struct ChannelConfig {
     pub name: String,
     /// The channel's kind.
     pub kind: &'static Kind,
-    /// The provider that makes its upstream.
+    /// The provider that makes the channel's upstream.
     pub provider: Arc<dyn Provider>,
     /// Model names and globs.
     pub models: Vec<String>,
-    /// The kinds of input that its models take, in the contract's order.
+    /// The kinds of input that the channel's models take, in the contract's order.
     pub capabilities: Vec<Capability>,
     /// Channels with a higher priority are tried first.
     pub priority: i64,
@@ -92,7 +92,7 @@ impl Keys for ChannelKeys {
 pub struct ChannelEntry {
     keys: ChannelKeys,
     remote: RemoteKeys,
-    /// The keys of its kind. Their types have been checked.
+    /// The keys of the channel's kind. Their types have been checked.
     own: UnreadSection,
 }
 

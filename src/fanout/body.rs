@@ -54,7 +54,7 @@ enum BodyState {
     /// The opening comment, and the frames that could be read, are in the HTTP server's buffer. The hand-over comes
     /// next.
     HandingOver(Box<Arrival>, HandOverTarget),
-    /// The connection holds the subscription. It returns only if the pump declines it.
+    /// The connection holds the subscription, which returns only if the pump declines it.
     HandedOver(Rc<HandOver>),
     Serving(Box<Arrival>, Membership),
     /// The body breaks off once the HTTP server has sent its buffer.

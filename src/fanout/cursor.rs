@@ -11,7 +11,7 @@ use crate::task::{FrameReader, Mark};
 pub(super) struct Cursor {
     /// The entry of the log that comes next.
     position: usize,
-    /// How many bytes of that entry were sent already: a large frame is sent in parts.
+    /// Number of bytes of the next entry that were sent already: a large frame is sent in parts.
     inside: usize,
     state: CursorState,
 }

@@ -31,19 +31,19 @@ use crate::task::FrameReader;
 const ARRIVALS: usize = 1024;
 /// Socket events that are handled before the other futures on the thread are polled.
 const EVENTS: usize = 256;
-/// A pump checks for silent connections this many times in each keep-alive period, but waits at least
-/// [`SHORTEST_CHECK_INTERVAL`] in between.
+/// The number of checks for silent connections in each keep-alive period. A pump waits at least
+/// [`SHORTEST_CHECK_INTERVAL`] between two checks.
 const CHECKS: u32 = 30;
 const SHORTEST_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A subscriber whose response has begun, on its way to a pump.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    /// The log that it reads.
+    /// The log that the subscriber reads.
     pub log: FrameReader,
-    /// Its position in the log.
+    /// The subscriber's position in the log.
     pub cursor: Cursor,
-    /// How its response is framed.
+    /// How the response is framed.
     pub framing: Framing,
     /// The subscription, for its counts and its end.
     pub subscription: Subscription,
@@ -60,7 +60,7 @@ enum PumpCommand {
     Stop(oneshot::Sender<()>),
 }
 
-/// Sends commands to a pump.
+/// A handle that sends commands to a pump.
 #[derive(Debug, Clone)]
 pub(super) struct PumpHandle(mpsc::Sender<PumpCommand>);
 
@@ -87,7 +87,7 @@ impl PumpHandle {
         let _ = self.0.send(PumpCommand::BreakOffRevoked).await;
     }
 
-    /// Waits until all subscribers were sent everything, but at most this long.
+    /// Ends the pump once all subscribers were sent everything, but waits at most this long.
     pub(super) async fn stop(&self, most: Duration) {
         let (stopped, has_stopped) = oneshot::channel();
         if self.0.send(PumpCommand::Stop(stopped)).await.is_ok() {

@@ -1,4 +1,4 @@
-//! The time after which a connection is closed whose client takes nothing of what it is sent.
+//! The time after which a connection is closed if its client takes nothing of what it is sent.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -9,11 +9,11 @@ use crate::setting::{Keys, Problem, Section};
 /// How subscribers are served.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamConfig {
-    /// A comment line is sent after this long without data.
+    /// The time without data after which a comment line is sent.
     pub keep_alive: Duration,
     /// True where plain TCP connections of subscribers are taken over from the HTTP server, which costs less.
     pub hand_over: bool,
-    /// A subscriber that takes nothing of what it is sent for this long is disconnected.
+    /// The time after which a subscriber that takes nothing of what it is sent is disconnected.
     pub send_timeout: Duration,
     /// The send time-out of a client that has shown no valid key on its connection. `send_timeout` applies instead if
     /// it is shorter.

@@ -36,7 +36,7 @@ pub struct OpenFile {
     pub of_address: Option<OwnedSemaphorePermit>,
 }
 
-/// Lets a response take over the stream of its connection. Both live on one thread.
+/// A handle with which a response takes over the stream of its connection. Both live on one thread.
 #[derive(Debug, Default)]
 pub struct HandOver(RefCell<HandOverState>);
 
@@ -92,7 +92,7 @@ impl Socket {
         Self { stream: Some((stream, file)), hand_over, send_timeout: SendTimeout::new(&config), stuck: None }
     }
 
-    /// Returns the handle by which the handlers of its requests can take over its stream.
+    /// Returns the handle by which the handlers of the connection's requests can take over its stream.
     #[must_use]
     pub fn hand_over(&self) -> Option<Rc<HandOver>> {
         self.hand_over.clone()
@@ -155,7 +155,7 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    /// Fails once the client has taken nothing for too long.
+    /// Writes to the stream. Fails once the client has taken nothing for too long.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = self.stream()?.poll_write(cx, buf) {
             self.stuck = None;

@@ -31,15 +31,15 @@ pub(super) struct Subscriber {
     pub(super) framing: Framing,
     pub(super) cursor: Cursor,
     pub(super) subscription: Subscription,
-    /// The index of its topic, and its index among the topic's members.
+    /// The index of the subscriber's topic, and the subscriber's index among the topic's members.
     pub(super) topic: usize,
     pub(super) place: usize,
     /// The payload that is being sent, and how many bytes of it the socket has taken.
     begun: Option<(Payload, usize)>,
-    /// True while its socket is full: nothing is written until it is writable.
+    /// True while the socket is full: nothing is written until the socket is writable.
     is_full: bool,
     side: Side,
-    /// True while it is in the queue of subscribers that are served with a delay.
+    /// True while the subscriber is in the queue of subscribers that are served with a delay.
     pub(super) is_behind: bool,
     last_write: Instant,
 }
@@ -57,9 +57,9 @@ enum Side {
 /// The limits for a silent connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SilenceLimits {
-    /// After this time it is sent a comment.
+    /// The time after which a comment is sent over a silent connection.
     pub(super) keep_alive: Duration,
-    /// After this time it is closed, if the subscriber takes nothing.
+    /// The time after which the connection is closed, if the subscriber takes nothing.
     pub(super) send_timeout: Duration,
 }
 

@@ -64,9 +64,9 @@ impl SubscriptionEnd {
 pub struct SubscriberInfo {
     /// The ID of the request that subscribed.
     pub request_id: Box<str>,
-    /// The task whose stream it is.
+    /// The task whose stream is read.
     pub task_id: TaskId,
-    /// The revocation of the key that it has subscribed with.
+    /// The revocation of the key with which the request was sent.
     pub key: Arc<Revocation>,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Subscription {
     info: SubscriberInfo,
     began: Instant,
     frames: usize,
-    /// Number of these frames that are in the metrics.
+    /// Number of the sent frames that are in the metrics.
     counted: usize,
     /// Bytes that were sent and are not in the metrics yet.
     bytes: usize,
@@ -97,7 +97,7 @@ impl Subscription {
         Self { stats, info, began, frames: 0, counted: 0, bytes: 0, handed_over: false, end }
     }
 
-    /// Records that a pump serves it from now on.
+    /// Records that a pump serves the subscription from now on.
     pub(super) fn hand_over(&mut self) {
         self.handed_over = true;
         self.stats.metrics.handed_over();

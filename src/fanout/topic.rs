@@ -55,7 +55,7 @@ fn chunked(length: usize, is_last: bool, write: impl FnOnce(&mut BytesMut) -> bo
     Some(buffer.freeze())
 }
 
-/// Encodes payloads and keeps the last one, because most members of a topic are sent the same payload.
+/// An encoder of payloads that keeps the last one, because most members of a topic are sent the same payload.
 #[derive(Debug)]
 pub(super) struct PayloadCache {
     log: FrameReader,
@@ -88,7 +88,7 @@ pub(super) struct Topic {
     pub(super) cache: PayloadCache,
     /// Indexes of the topic's subscribers among all subscribers of the pump.
     members: Vec<usize>,
-    /// Members before this index were served in the current walk.
+    /// The index before which all members were served in the current walk.
     walked: usize,
     /// True if the log has grown since the walk began.
     needs_walk: bool,

@@ -129,7 +129,7 @@ async fn drive(group: Weak<WakeGroup>, mut log: LogReader, keep_alive: Duration)
 }
 
 impl Membership {
-    /// Registers the task of this context to be woken when the log has grown, or when a comment is due.
+    /// Registers the waker of this context, which is woken when the log has grown, or when a comment is due.
     pub(super) fn wait(&self, cx: &Context<'_>) {
         if let Some(member) = self.group.members.borrow_mut().get_mut(self.place) {
             member.waker.clone_from(cx.waker());

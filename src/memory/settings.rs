@@ -1,4 +1,4 @@
-//! `limits.max_response_memory_bytes`.
+//! The setting `limits.max_response_memory_bytes`.
 
 use serde::Deserialize;
 

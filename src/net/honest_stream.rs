@@ -1,7 +1,6 @@
 //! A connection that reports to awc how an HTTP/1.1 response really ends, and with which awc can read an early
 //! response.
 //!
-//!
 //! awc 3.11 over actix-http 3.20 hides two errors, so that a failure looks like a success (actix-web
 //! [#2287](https://github.com/actix/actix-web/issues/2287), [#2109](https://github.com/actix/actix-web/issues/2109)):
 //!
@@ -9,7 +8,6 @@
 //!   it were complete. This stream reports an error, because such bodies never end with the connection.
 //! - awc truncates a body that is longer than its `Content-Length`. This stream reports an error if more bytes have
 //!   arrived when the end of the body is read, because either the length or the body is wrong.
-//!
 //!
 //! And awc fails in two cases in which a response can be read:
 //!
@@ -20,7 +18,6 @@
 //!   real answer as that to the next request of the connection. This stream skips interim responses.
 //!
 //! Parts of a head that awc cannot read are [rewritten](super::response_head).
-//!
 //!
 //! This relies on awc's order of work: one request at a time, written completely before its response is read. TLS is
 //! below this stream, so all of this is also true over TLS.

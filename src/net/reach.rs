@@ -18,7 +18,7 @@ pub trait Resolve: Send + Sync {
     fn resolve(&self, host: String, port: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 }
 
-/// Resolves names through the operating system.
+/// A resolver that asks the operating system.
 #[derive(Debug, Clone, Copy)]
 pub struct System;
 

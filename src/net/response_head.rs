@@ -1,6 +1,5 @@
 //! Rewrites the head of an HTTP/1 response so that awc reads it as the protocol defines it.
 //!
-//!
 //! awc 3.11 over actix-http 3.20 refuses heads that RFC 9112 allows a client to accept: two equal `Content-Length`
 //! fields, folded lines, a transfer coding in addition to `chunked`. It treats a body that ends with its connection as
 //! empty, and waits for a body after a 204 that states a length. The rewritten head states each of these in the only

@@ -11,7 +11,7 @@ use super::StoreError;
 use super::health::Trouble;
 use super::sqlite::{INDEX, beside, database, file_error};
 
-/// The index of the write-ahead log has one or more regions of this many bytes.
+/// The size of a region of the write-ahead log's index, which has one or more regions.
 const INDEX_REGION: u64 = 32 << 10;
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -69,7 +69,7 @@ fn lock(data_dir: &Path, file: File) -> Result<File, StoreError> {
 pub(super) struct OpenFiles {
     index: Arc<File>,
     index_path: PathBuf,
-    /// The index never becomes shorter than this while there is a connection.
+    /// The least length of the index, which never becomes shorter while there is a connection.
     index_bytes: AtomicU64,
     claim: Claim,
 }

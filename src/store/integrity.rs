@@ -18,10 +18,10 @@ use super::write_ahead_log::{LogState, WriteAheadLog};
 /// The characters that are not escaped in the path of a URI.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
-/// The check takes at most this long: a start must not wait for a database of many gigabytes. Damage in pages that were
-/// not checked by then is found when they are read.
+/// The longest time that the check takes: a start must not wait for a database of many gigabytes. Damage in pages that
+/// were not checked by then is found when they are read.
 const MOST: Duration = Duration::from_secs(10);
-/// The check of a database of at least this many bytes is logged, since it may take a while.
+/// The size from which the check of a database is logged, since it may take a while.
 const LARGE: u64 = 1 << 30;
 
 /// A database that a start can use.
@@ -33,7 +33,7 @@ pub(super) struct Examined {
     pub(super) is_current: bool,
     /// The commits that the database has lost, if any.
     pub(super) lost: Option<LostCommits>,
-    /// A process that closes the index loses SQLite's locks on it, so this field comes after the connection.
+    /// The open index. A process that closes it loses SQLite's locks on it, so this field comes after the connection.
     _index: Option<Arc<File>>,
 }
 

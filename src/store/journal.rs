@@ -31,7 +31,7 @@ use crate::task::{
 
 /// Most files that may wait for their round. If the queue is full, the next round syncs all files.
 const SYNC_QUEUE: usize = 4096;
-/// Up to this many files are synced one by one.
+/// The most files that are synced one by one.
 const SYNCED_ONE_BY_ONE: usize = 8;
 /// The pause between two rounds: a power cut can lose the chunks of this time.
 const SYNC_PAUSE: Duration = Duration::from_millis(200);
@@ -40,12 +40,12 @@ const SYNC_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub(super) struct FileJournals {
     directory: Arc<Path>,
-    /// `None` if nothing is synced.
+    /// The sender to the thread that syncs files; `None` if nothing is synced.
     sync: Option<Syncer>,
     health: Health,
 }
 
-/// Sends files to the thread that syncs them.
+/// A sender of files to the thread that syncs them.
 #[derive(Debug, Clone)]
 struct Syncer {
     queue: SyncSender<Arc<GrowingFile>>,

@@ -19,7 +19,7 @@ pub(super) struct KnownFiles {
     database: PathBuf,
     files: Vec<(PathBuf, Identity)>,
     log: WriteAheadLog,
-    /// The database's file has at least this many bytes. Only this server may shorten it, when its pages are in order.
+    /// The least length of the database's file. Only this server may shorten it, when its pages are in order.
     least_bytes: u64,
 }
 

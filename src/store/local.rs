@@ -139,7 +139,8 @@ impl LocalBackend {
     }
 }
 
-/// Waits for the answer to a submit. If the caller stops waiting before it has read the answer, the task is withdrawn.
+/// The wait for the answer to a submit. If the caller stops waiting before it has read the answer, the task is
+/// withdrawn.
 struct AcceptAnswer<'a> {
     answer: oneshot::Receiver<Result<Option<Withdrawn>, StoreError>>,
     writes: &'a mpsc::Sender<Write>,
@@ -249,7 +250,7 @@ impl TaskStore for LocalBackend {
         self.health.trouble().map(StoreError::from)
     }
 
-    /// Without this watch, a store that has nothing to write would not notice that its disk fails.
+    /// Watches the store. Otherwise a store that has nothing to write would not notice that its disk fails.
     fn watch(&self) -> BoxFuture<'_, ()> {
         let watch = async {
             let mut ticks = tokio::time::interval(health::TICK);

@@ -45,7 +45,7 @@ struct Tables {
 #[derive(Debug)]
 struct MemoryBlob {
     bytes: Bytes,
-    /// The number of tasks that refer to it.
+    /// The number of tasks that refer to the blob.
     refs: usize,
     is_damaged: bool,
 }
@@ -177,7 +177,7 @@ impl MemoryBackend {
     }
 }
 
-/// Withdraws a task when it is dropped, unless its caller has learned that the task is accepted.
+/// A guard that withdraws a task when dropped, unless the task's caller has learned that the task is accepted.
 struct Withdrawal<'a> {
     memory: &'a MemoryBackend,
     id: Option<TaskId>,

@@ -104,8 +104,8 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
     /// returns. Journals that no task refers to are removed when the backend is opened.
     fn forget(&self, kept: Retained) -> Promise<'_, Forgotten>;
 
-    /// Finds a task of this owner, unless it ended before `ended_after`. It is read only if its result has at most
-    /// `most_bytes`, together with its segments if they are requested.
+    /// Finds a task of this owner, unless it ended before `ended_after`. The task is read only if its result has at
+    /// most `most_bytes`, together with its segments if they are requested.
     fn find(
         &self,
         id: TaskId,
@@ -141,7 +141,8 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
         created_after: Timestamp,
     ) -> Promise<'_, Option<(TaskId, Idempotency)>>;
 
-    /// Lists some tasks that have not ended and come after the given one, the oldest first. Empty at the end.
+    /// Lists some tasks that have not ended and come after the given one, the oldest first. The list is empty at the
+    /// end.
     fn unfinished(&self, after: Option<(Timestamp, TaskId)>) -> Promise<'_, Vec<Unfinished>>;
 
     /// Returns the reason why the store takes no tasks, or `None` while it takes tasks. Does not wait.

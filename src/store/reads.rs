@@ -65,7 +65,7 @@ impl Store {
         replay.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// Finds a task of this owner, unless its retention has ended. It is read only if its result has at most
+    /// Finds a task of this owner, unless its retention has ended. The task is read only if its result has at most
     /// `most_bytes`, together with its segments if they are requested.
     ///
     /// # Errors
@@ -120,8 +120,8 @@ impl Store {
         self.tasks.submitted(owner, key, created_after).await.inspect_err(StoreError::log)
     }
 
-    /// Lists some tasks that earlier processes did not end and that come after the given one, the oldest first. Empty
-    /// at the end.
+    /// Lists some tasks that earlier processes did not end and that come after the given one, the oldest first. The
+    /// list is empty at the end.
     ///
     /// # Errors
     /// When the database fails.

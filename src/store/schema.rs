@@ -7,8 +7,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 use super::sqlite::database;
 
-/// Each entry leads from its index to the next version of the tables. A version that was released never changes; the
-/// entries after it add to it. `tests/fixtures/store` has a database of each version, to test the way to the newest.
+/// The steps between the versions of the tables: each entry leads from the version with its index to the next one. A
+/// version that was released never changes; later entries add to it. `tests/fixtures/store` has a database of each
+/// version, to test the way to the newest.
 const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
 
 /// The newest version of the tables.

@@ -27,11 +27,11 @@ use crate::task::Timestamp;
 pub(super) use blob::{NewBlob, RecordedBlob, StoredBlob};
 use room::Room;
 
-/// Audio keeps this many bytes of the disk free: tasks must be able to record that they have ended, or no audio would
+/// The bytes of the disk that audio keeps free: tasks must be able to record that they have ended, or no audio would
 /// ever be deleted. The write-ahead log begins anew when its content is in the database, which may have to grow by all
 /// of that: about a thousand pages, or 4 MiB. The rest is for the log itself.
 const RESERVE: u64 = 8 << 20;
-/// Only a few pieces of audio with more bytes than this are written or checked at the same time. All at once they would
+/// The size beyond which only a few pieces of audio are written or checked at the same time. All at once they would
 /// block all other work on the cores and on the disk: an fsync of a small file waits for everything written before it.
 const LARGE_BYTES: u64 = 256 * 1024;
 /// The low bits of a blob's number. The bits above are the millisecond in which its store was opened.

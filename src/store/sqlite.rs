@@ -19,10 +19,10 @@ pub(super) use error::{corrupt, error_in, is_of_disk};
 pub(super) use leftovers::{delete_unnamed_blobs, has_file, has_stream, recorded_blobs};
 pub(super) use values::{StoredState, json};
 
-/// How long to wait until another process, which is `hearken keys`, has finished its write.
+/// The longest wait until another process, which is `hearken keys`, has finished its write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A write-ahead log that has grown beyond this many bytes is cut to this length when its content is in the database.
+/// The length to which a longer write-ahead log is cut when its content is in the database.
 const WAL_BYTES: i64 = 16 << 20;
 
 /// Makes the error for a file or directory that cannot be used.

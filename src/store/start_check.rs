@@ -13,9 +13,10 @@ use crate::keys::KeyRecord;
 /// A data directory on which a server can start.
 #[derive(Debug, Default)]
 pub struct StartCheck {
-    /// The keys in it. None if its database is of an older version, which this check does not change.
+    /// The keys in the directory. There are none if its database is of an older version, which this check does not
+    /// change.
     pub keys: Vec<KeyRecord>,
-    /// The commits that its database has lost, if any.
+    /// The commits that the directory's database has lost, if any.
     pub lost: Option<LostCommits>,
 }
 

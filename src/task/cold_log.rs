@@ -19,8 +19,8 @@ use super::format::Format;
 use super::record::{Chunks, Index, RecordWriter};
 use rereading::Rereading;
 
-/// The frames of a stream with more bytes than this are not held in memory: they would take the room of thousands of
-/// small streams.
+/// The most bytes of one stream's frames that are held in memory: more would take the room of thousands of small
+/// streams.
 const MOST_HELD: usize = 4 << 20;
 
 /// The number of logs that were made in this process, including logs of running tasks.
@@ -266,7 +266,7 @@ impl ColdLog {
         frames_within.unwrap_or((range.start + 1, 0))
     }
 
-    /// Returns the size of those of these frames that exist, in bytes.
+    /// Returns the size of the existing frames in `range`, in bytes.
     #[must_use]
     pub fn bytes(&self, format: Format, range: Range<usize>) -> usize {
         match self.held(format) {
@@ -275,7 +275,7 @@ impl ColdLog {
         }
     }
 
-    /// Appends those of these frames that exist to `buffer`. Returns false if they can no longer be read; then `buffer`
+    /// Appends the existing frames in `range` to `buffer`. Returns false if they can no longer be read; then `buffer`
     /// may hold some of them.
     #[must_use]
     pub fn write_to(&self, format: Format, range: Range<usize>, buffer: &mut BytesMut) -> bool {
@@ -288,7 +288,7 @@ impl ColdLog {
         }
     }
 
-    /// Appends those of these bytes of one frame that exist to `buffer`. Returns false if they can no longer be read.
+    /// Appends the existing bytes in `part` of one frame to `buffer`. Returns false if they can no longer be read.
     #[must_use]
     pub fn write_part(
         &self,

@@ -71,8 +71,8 @@ impl Format {
     }
 }
 
-/// Encodes the entries of one log in one format. The part that all chunks share is built once, because a chunk's text
-/// is short in comparison.
+/// An encoder for the entries of one log in one format. The part that all chunks share is built once, because a chunk's
+/// text is short in comparison.
 #[derive(Debug)]
 pub struct Encoder {
     format: Format,

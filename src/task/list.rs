@@ -3,7 +3,7 @@
 use super::id::TaskId;
 use super::snapshot::{Snapshot, Status};
 
-/// Selects the tasks of a list request.
+/// The selection of tasks that a list request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListQuery {
     /// The most tasks on the page.

@@ -27,9 +27,9 @@ pub struct Progress {
 /// The data from which the next process computes the task's progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProgressSource {
-    /// From the chunks of the stream, which are in the journal.
+    /// The chunks of the stream, which are in the journal.
     Chunks,
-    /// From the steps that are recorded in the store.
+    /// The steps that are recorded in the store.
     Steps,
 }
 
@@ -101,7 +101,7 @@ impl Progress {
     }
 }
 
-/// Returns the progress after so many pieces of text. The total is unknown, so progress comes ever closer to the end
+/// Returns the progress after this many pieces of text. The total is unknown, so progress comes ever closer to the end
 /// and never reaches it.
 fn answering(pieces: usize) -> u8 {
     let share = pieces as f64 / (pieces as f64 + HALF_WAY);

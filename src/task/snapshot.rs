@@ -21,7 +21,7 @@ pub struct Snapshot {
     pub model: String,
     /// The time of acceptance, in Unix seconds.
     pub created: u64,
-    /// True if clients can subscribe to its chunks.
+    /// True if clients can subscribe to the task's chunks.
     pub stream: bool,
     /// The task's state.
     pub state: State,
@@ -47,7 +47,7 @@ pub enum State {
     Pending,
     /// The task runs.
     Processing {
-        /// In percent, 0 to 99.
+        /// The progress in percent, 0 to 99.
         progress: u8,
     },
     /// The task ended with this answer.

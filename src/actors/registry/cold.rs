@@ -14,8 +14,8 @@ use crate::task::{ColdLog, EndedStream, TaskId};
 #[derive(Debug)]
 pub(super) struct ColdLogs {
     streams: HashMap<TaskId, Cold>,
-    /// The stream that expires next comes first. Streams of this process are added in that order; one of an earlier
-    /// process may expire before them.
+    /// The expiry of each stream, the next one first. Streams of this process are added in that order; one of an
+    /// earlier process may expire before them.
     expiries: BinaryHeap<Reverse<(Instant, TaskId)>>,
     /// The streams in the order in which they were added. If they take too much memory, the first ones are dropped
     /// first.

@@ -16,7 +16,7 @@ use crate::actors::task::{Draining, Stop, TaskActor};
 /// How long stopped tasks may take to record their end.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// Which stage of its shutdown the server has reached.
+/// The stage of the server's shutdown.
 #[derive(Debug)]
 pub(super) enum Service {
     /// New tasks are accepted. Running tasks hold a clone of the sender; when all clones are dropped, no task runs.

@@ -23,9 +23,10 @@ pub struct NewTask {
     pub task: Task,
     /// Each audio of the question, in order. Audio at a URL is downloaded when the task runs.
     pub audio: Vec<AudioSource>,
-    /// The channels that could serve it, in the order in which they are tried; never empty.
+    /// The channels that could serve the task, in the order in which they are tried; never empty.
     pub candidates: Vec<Arc<Channel>>,
-    /// Cancels the task when the caller that waits for the answer disconnects. `None` if no caller waits.
+    /// The signal that cancels the task when the caller that waits for the answer disconnects. `None` if no caller
+    /// waits.
     pub caller_gone: Option<CallerGone>,
     /// The name of the key, for the log.
     pub key_name: String,
@@ -46,7 +47,7 @@ pub struct Accept(pub NewTask);
 pub struct Recover {
     /// The store's record of the task.
     pub left: Unfinished,
-    /// The name of its key, for the log.
+    /// The name of the task's key, for the log.
     pub key_name: String,
     /// The plan for the task.
     pub plan: RecoveryPlan,
@@ -59,7 +60,7 @@ pub enum RecoveryPlan {
     Run {
         /// The task's audio, in the order of the question.
         audio: Vec<KeptAudio>,
-        /// The channels that could serve it, in the order in which they are tried; never empty.
+        /// The channels that could serve the task, in the order in which they are tried; never empty.
         candidates: Vec<Arc<Channel>>,
         /// The allowance of the task's key.
         allowance: Arc<Allowance>,
@@ -119,6 +120,6 @@ pub struct TaskStatus;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drain {
-    /// After this time the running tasks are stopped.
+    /// The time after which the running tasks are stopped.
     pub most: Duration,
 }

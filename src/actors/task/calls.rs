@@ -43,7 +43,7 @@ pub(super) struct Start {
 #[derive(Debug)]
 pub(super) struct Calls {
     policy: RetryPolicy,
-    /// How many tasks of its key may run at the same time.
+    /// How many tasks of the task's key may run at the same time.
     most_running: Option<NonZeroU32>,
     phase: Phase,
 }

@@ -24,11 +24,11 @@ use crate::wire::completion::CompletionHead;
 /// Settings that all tasks of a server share.
 #[derive(Debug, Clone)]
 pub struct TaskSettings {
-    /// Journals chunks before they are shown, and makes ends durable.
+    /// The store, which journals chunks before they are shown and makes ends durable.
     pub store: Store,
-    /// Downloads audio.
+    /// The fetcher, which downloads audio.
     pub fetcher: Fetcher,
-    /// Gives out permits to run.
+    /// The dispatcher, which gives out permits to run.
     pub dispatcher: Addr<Dispatcher>,
     /// The limit for all retries of one task together.
     pub retry_budget: RetryBudget,
@@ -38,9 +38,9 @@ pub struct TaskSettings {
     pub max_answer_bytes: usize,
     /// Most memory for the frames of streams that have ended, of all tasks together, in bytes.
     pub max_stream_memory_bytes: usize,
-    /// Records the spans of ended tasks.
+    /// The recorder of the spans of ended tasks.
     pub traces: Traces,
-    /// Counts tasks.
+    /// The counters of tasks.
     pub metrics: TaskMetrics,
 }
 
@@ -86,9 +86,9 @@ pub enum Job {
 pub struct Work {
     /// The task's audio, in the order of the question.
     pub audio: Vec<TaskAudio>,
-    /// The channels that could serve it, in the order in which they are tried; never empty.
+    /// The channels that could serve the task, in the order in which they are tried; never empty.
     pub candidates: Vec<Arc<Channel>>,
-    /// How many tasks of its key may run at the same time.
+    /// How many tasks of the task's key may run at the same time.
     pub most_running: Option<NonZeroU32>,
     /// The permit to run, or the place in the queue for it.
     pub admission: Admission,
@@ -103,7 +103,7 @@ pub enum RunRecord {
     Due,
     /// The run was recorded together with the task, because the task had a permit when it was accepted.
     Done {
-        /// The recorded moment of its first call, if that follows at once.
+        /// The recorded moment of the run's first call, if that follows at once.
         call: Option<Timestamp>,
     },
 }
@@ -116,7 +116,7 @@ pub struct TaskParts {
     pub(super) answer: Answer,
     pub(super) job: Job,
     pub(super) recipient: Recipient,
-    /// Resolves when the waiting caller disconnects.
+    /// The future that resolves when the waiting caller disconnects; `None` if no caller waits.
     pub(super) caller_gone: Option<CallerGone>,
     pub(super) timeline: Timeline,
     pub(super) progress: Progress,

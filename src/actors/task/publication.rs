@@ -129,7 +129,7 @@ impl TaskActor {
         None
     }
 
-    /// Handles the journal's reply about so many entries, or the end of the wait for it.
+    /// Handles the journal's reply about this many entries, or the end of the wait for it.
     fn acknowledged(&mut self, entries: usize, is_kept: bool, ctx: &mut Context<Self>) {
         // Any other state stays: the journal is not writing a batch.
         let Publication::On { pending, .. } = &mut self.publication else { return };
@@ -141,7 +141,7 @@ impl TaskActor {
         }
     }
 
-    /// Shows so many entries, which the journal has stored or refused, unless they are to be shown with the end.
+    /// Shows this many entries, which the journal has stored or refused, unless they are to be shown with the end.
     fn journalled(&mut self, entries: usize, is_kept: bool, ends: bool) {
         let is_first = self.answer.is_unseen();
         if !is_kept {

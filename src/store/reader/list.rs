@@ -59,8 +59,9 @@ pub(in crate::store) fn list(
     Ok(Some(Weighed::Light(page)))
 }
 
-/// Finds the tasks of a page among those of one state. The index has all columns of this query, in this order. So
-/// SQLite only visits the requested entries, and those of ended tasks that are hidden until a sweep deletes them.
+/// The query that finds the tasks of a page among those of one state. The index has all columns of this query, in this
+/// order. So SQLite only visits the requested entries, and those of ended tasks that are hidden until a sweep deletes
+/// them.
 const LISTED: &str = "SELECT created_ms, id FROM tasks
      WHERE owner = :owner AND state = :state AND (created_ms, id) < (:before, :after)
      AND (ended_ms IS NULL OR ended_ms >= :ended_after)

@@ -13,9 +13,9 @@ use crate::audio::{AudioBytes, BlobId};
 use crate::store::StoreError;
 use crate::store::sqlite::file_error;
 
-/// Audio of at most this many bytes is in its row. Measured with one commit each and with sixteen per commit, including
-/// deletion: a row of 1 KiB costs half of the time of a file, or a twelfth in a shared commit. At 64 KiB, a row costs
-/// as much as a file, or a quarter in a shared commit. From 128 KiB on, files are cheaper.
+/// The size up to which audio is stored in its row. Measured with one commit each and with sixteen per commit,
+/// including deletion: a row of 1 KiB costs half of the time of a file, or a twelfth in a shared commit. At 64 KiB, a
+/// row costs as much as a file, or a quarter in a shared commit. From 128 KiB on, files are cheaper.
 const SMALL_BYTES: usize = 64 * 1024;
 
 /// A blob that is not recorded yet. Dropping it releases its room and removes its file, unless it is
@@ -29,7 +29,7 @@ pub(in crate::store) struct NewBlob {
     pub(in crate::store) sum: u32,
     /// The bytes, if the row will hold them; otherwise they are in a file.
     pub(in crate::store) data: Option<Bytes>,
-    /// `None` as soon as a row accounts for the room.
+    /// The room of the blob; `None` as soon as a row accounts for it.
     room: Option<Room>,
 }
 

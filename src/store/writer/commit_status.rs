@@ -1,4 +1,4 @@
-//! Whether a transaction is committed.
+//! The status of a transaction: whether it is committed.
 
 use crate::store::StoreError;
 use crate::store::health::Trouble;

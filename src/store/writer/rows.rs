@@ -13,7 +13,8 @@ use crate::task::{
     Format, Idempotency, IdempotencyKey, Outcome, Snapshot, Task, TaskId, Timeline, Timestamp,
 };
 
-/// Records a task with its audio and its key. An id that exists already is the first check, since it fails alone.
+/// Records a task with its audio and its key. The row of the task is inserted first: if its id exists already, the
+/// write fails before it has changed anything.
 pub(super) fn accept(
     connection: &Connection,
     record: &NewRecord,

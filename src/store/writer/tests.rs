@@ -85,12 +85,12 @@ fn commit(writer: &mut Writer, write: Write) {
     writer.commit(&mut vec![write]);
 }
 
-/// Runs a transaction of one write, and answers it as if the transaction had this fate.
+/// Runs a transaction of one write, and answers it as if the transaction had this status.
 fn commit_as(writer: &mut Writer, write: Write, status: &CommitStatus) {
     commit_all_as(writer, vec![write], status);
 }
 
-/// Runs a transaction of several writes, and answers them as if the transaction had this fate.
+/// Runs a transaction of several writes, and answers them as if the transaction had this status.
 fn commit_all_as(writer: &mut Writer, mut writes: Vec<Write>, status: &CommitStatus) {
     let (answers, found) = writer.transact(&mut writes);
     assert!(matches!(found, CommitStatus::Committed), "{found:?}");

@@ -19,7 +19,7 @@ pub(in crate::store) enum Write {
         record: Box<NewRecord>,
         /// The audio of the task.
         blobs: Vec<NewBlob>,
-        /// Keys from before this moment are free again.
+        /// The moment before which keys are free again.
         keys_before: Timestamp,
         /// Receives the task to withdraw if its caller stops waiting before it has the answer; `None` if the key is
         /// taken.
@@ -55,7 +55,7 @@ pub(in crate::store) enum Write {
     },
 }
 
-/// Finishes a write when the status of its transaction is known, and answers its caller.
+/// A function that finishes a write when the status of its transaction is known, and answers its caller.
 pub(super) type Answer = Box<dyn FnOnce(&CommitStatus, &mut DeferredWork)>;
 
 /// Makes an answer that only sends the result.

@@ -164,7 +164,7 @@ impl FrameReader {
         self.log.mark()
     }
 
-    /// Returns the format of the frames that it reads.
+    /// Returns the format of the frames that this reader reads.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
@@ -202,7 +202,7 @@ impl FrameReader {
         }
     }
 
-    /// Returns the size of those of these frames that exist, in bytes.
+    /// Returns the size of the existing frames in `range`, in bytes.
     #[must_use]
     pub fn bytes(&self, range: Range<usize>) -> usize {
         match self.frames() {
@@ -212,8 +212,8 @@ impl FrameReader {
         }
     }
 
-    /// Appends those of these frames that exist to `buffer`. Returns false if they can no longer be read; then the
-    /// reader must close its connection before the end of the stream.
+    /// Appends the existing frames in `range` to `buffer`. Returns false if they can no longer be read; then the reader
+    /// must close its connection before the end of the stream.
     #[must_use]
     pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
         match self.frames() {
@@ -226,7 +226,7 @@ impl FrameReader {
         }
     }
 
-    /// Appends those of these bytes of one frame that exist to `buffer`. Returns false if they can no longer be read.
+    /// Appends the existing bytes in `part` of one frame to `buffer`. Returns false if they can no longer be read.
     #[must_use]
     pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
         match self.frames() {
@@ -241,8 +241,8 @@ impl FrameReader {
         }
     }
 
-    /// Returns those of these frames that exist, in one piece; `None` if they can no longer be read. A single frame of
-    /// a task that runs is shared, not copied.
+    /// Returns the existing frames in `range`, in one piece; `None` if they can no longer be read. A single frame of a
+    /// task that runs is shared, not copied.
     #[must_use]
     pub fn piece(&self, range: Range<usize>) -> Option<Bytes> {
         if let FrameSource::Memory(entries) = self.frames()

@@ -56,7 +56,7 @@ impl<'a> Rereading<'a> {
         Ok((end, bytes))
     }
 
-    /// Returns the size of those of these frames that exist, in bytes.
+    /// Returns the size of the existing frames in `range`, in bytes.
     pub(super) fn bytes(&self, range: Range<usize>) -> io::Result<usize> {
         let mut bytes = 0;
         // The last place within a large entry is near its end.
@@ -72,7 +72,7 @@ impl<'a> Rereading<'a> {
         Ok(bytes + self.tail_in(range).map(|(_, frame)| frame.len()).sum::<usize>())
     }
 
-    /// Appends those of these frames that exist to `buffer`.
+    /// Appends the existing frames in `range` to `buffer`.
     pub(super) fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()> {
         self.walk(range.start, 0, |place, record| {
             match record.kind {
@@ -93,7 +93,7 @@ impl<'a> Rereading<'a> {
         Ok(())
     }
 
-    /// Appends those of these bytes of one frame that exist to `buffer`.
+    /// Appends the existing bytes in `part` of one frame to `buffer`.
     pub(super) fn write_part(
         &self,
         frame: usize,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Chunks, Index, MOST_PAYLOAD, Record, RecordKind, Records};
 use crate::task::entry::Entry;
 
-/// Encodes entries as records, and indexes where they are.
+/// A writer that encodes entries as records and indexes where they are.
 #[derive(Debug, Default)]
 pub struct RecordWriter {
     index: Index,

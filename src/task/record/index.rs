@@ -7,7 +7,7 @@ use crc32fast::Hasher;
 use super::Record;
 use crate::wire::completion::CompletionHead;
 
-/// The index holds one place for about this many bytes.
+/// The approximate number of bytes for which the index holds one place.
 const PIECE: usize = 4096;
 
 /// The place of a record: its entry, the number of bytes of the entry's payload before it, and its first byte.

@@ -267,7 +267,7 @@ struct Answer {
     is_thinking: bool,
     /// The number of the last chunk.
     last_id: Option<String>,
-    /// The attempts to continue since then.
+    /// The attempts to continue since that chunk.
     retries: u32,
 }
 
@@ -288,7 +288,7 @@ impl Answer {
             self.is_thinking = false;
             self.text += piece;
             print!("{piece}");
-            // An error means that nothing reads the output. The task goes on all the same.
+            // An error means that nothing reads the output. The task continues.
             let _ = io::stdout().flush();
         }
     }

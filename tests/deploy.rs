@@ -2,7 +2,7 @@
 //! published schemas, and hearken itself. Also the workflows, the steps of a release, and the list of files in the
 //! package. `tests/run` installs the tools.
 //!
-//! `tests/it/proxies.rs` runs the proxies, `tests/prometheus.rs` checks what is for Prometheus.
+//! `tests/it/proxies.rs` runs the proxies, `tests/prometheus.rs` checks the files for Prometheus.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -65,7 +65,7 @@ fn compose_accepts_its_file() {
         "vendor.compose-spec",
         "deploy/compose.yaml",
     ]));
-    // Debian's Compose is older than this key, which the schema knows.
+    // The schema knows this key, but Debian's Compose is too old for it.
     let file = read("deploy/compose.yaml");
     assert_eq!(file.matches("\nname: hearken\n").count(), 1);
     let directory = TempDir::new().unwrap();
@@ -126,7 +126,7 @@ fn systemd_accepts_the_unit_and_finds_it_hardened() {
     let unit = read("deploy/systemd/hearken.service");
     let installed = "/usr/local/bin/hearken";
     assert_eq!(unit.matches(installed).count(), 1);
-    // systemd refuses a program that is not there.
+    // systemd refuses a unit whose program does not exist.
     let unit = unit.replace(installed, env!("CARGO_BIN_EXE_hearken"));
     let path = directory.path().join("hearken.service");
     fs::write(&path, unit).unwrap();
@@ -163,7 +163,7 @@ fn hearken_starts_with_each_configuration() {
 }
 
 #[test]
-fn what_the_configurations_have_commented_out_works_too() {
+fn settings_that_are_commented_out_work_too() {
     for (file, expected) in [
         ("deploy/hearken.toml", "channel gemini"),
         ("deploy/systemd/hearken.toml", "certificate for hearken.example.com"),

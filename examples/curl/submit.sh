@@ -47,7 +47,7 @@ from_error() {
   printf '%s\n' "${found:-$2}"
 }
 
-# Waits before the next attempt. Ends the script if another attempt is useless. Counts the attempts in $retries.
+# Waits before the next attempt, and counts it in $retries. Ends the script if another attempt is useless.
 try_again() {
   local seconds
   case $(error_code) in
@@ -78,7 +78,7 @@ persist() {
 # how the stream ended in $ending. An error goes to $dir/body.
 read_events() {
   local line name='' id='' is_thinking=''
-  # A line without an end is a part of a frame, which is read again, or the error of a request without a stream.
+  # A line without a line end is a part of a frame, which is read again later, or the error of a refused request.
   while IFS= read -r line || [[ $line == '{'* ]]; do
     case $line in
       '{'*) printf '%s' "$line" >"$dir/body" ;;

@@ -122,7 +122,7 @@ func (c *Client) send(ctx context.Context, request Request) (*http.Response, err
 	var answer struct {
 		Error Failure `json:"error"`
 	}
-	// Without an error of hearken's, a proxy in front of it has answered.
+	// This is not hearken's answer: a proxy in front of it could not reach it.
 	if json.NewDecoder(response.Body).Decode(&answer) != nil || answer.Error.Code == "" {
 		return nil, lost(errors.New("HTTP status " + response.Status))
 	}

@@ -83,7 +83,7 @@ async function run(audio, model = "local-inspect", prompt = "Please transcribe t
   }
   const { task, stream } = await submit(audio, model, prompt);
   console.error(`task ${task}`);
-  // The stream of a cancelled task ends with an error, as that of any other failed task. A second Ctrl-C exits at once.
+  // The stream of a cancelled task ends with an error, like that of any failed task. A second Ctrl-C exits at once.
   process.once("SIGINT", () => client.post(`/tasks/${task}/cancel`).catch(report));
 
   let text = "";

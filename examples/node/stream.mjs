@@ -24,7 +24,7 @@ const TEMPORARY = new Set([
   "storage_unavailable",
 ]);
 
-/** A request that had no success, with hearken's error code. */
+/** A request that was refused or got no answer, with its error code. */
 class Refused extends Error {
   constructor(code, message, retryAfter) {
     super(`${code}: ${message}`);
@@ -32,7 +32,7 @@ class Refused extends Error {
   }
 }
 
-/** The task has failed. Only another submit may succeed, and `retryable` says whether it has a chance. */
+/** The task has failed. `retryable` says whether a new submit may succeed. */
 class TaskFailed extends Error {
   constructor({ code, message, retryable }) {
     super(`${code}: ${message}`);
@@ -52,7 +52,7 @@ async function request(method, path, { body, headers, signal } = {}) {
   });
   if (response.ok) return response;
   const { error } = await response.json().catch(() => ({}));
-  // Without an error of hearken's, a proxy in front of it has answered.
+  // This is not hearken's answer: a proxy in front of it could not reach it.
   if (!error?.code) throw new Refused(CONNECTION, `HTTP status ${response.status}`);
   throw new Refused(error.code, error.message, Number(response.headers.get("Retry-After")));
 }
@@ -157,7 +157,7 @@ async function run(audio, model = "local-inspect", prompt = "Please transcribe t
   }
   const task = await submit(audio, model, prompt);
   console.error(`task ${task.id}`);
-  // The stream of a cancelled task ends with an error, as that of any other failed task. A second Ctrl-C exits at once.
+  // The stream of a cancelled task ends with an error, like that of any failed task. A second Ctrl-C exits at once.
   process.once("SIGINT", () => persist("POST", `/v1/tasks/${task.id}/cancel`).catch(report));
 
   let text = "";

@@ -35,7 +35,7 @@ TEMPORARY = {
 
 
 class Refused(Exception):
-    """A request that had no success, with hearken's error code."""
+    """A request that was refused or got no answer, with its error code."""
 
     def __init__(self, code, message, retry_after=None):
         super().__init__(f"{code}: {message}")
@@ -43,7 +43,7 @@ class Refused(Exception):
 
 
 class TaskFailed(Exception):
-    """The task has failed. Only another submit may succeed, and `retryable` says whether it has a chance."""
+    """The task has failed. `retryable` says whether a new submit may succeed."""
 
     def __init__(self, error):
         super().__init__(f"{error['code']}: {error['message']}")

@@ -91,7 +91,7 @@ fn pass_on(client: TcpStream, program: SocketAddr, state: &Arc<Mutex<State>>, on
     copy(program, client, |bytes| with(&reply, |reply| let_through(reply, bytes, state)));
 }
 
-/// Copies until the end, an error, or a read of which not all bytes may pass. Then closes both sides.
+/// Copies until the end, an error, or a read of which `passes` lets only a part through. Then closes both sides.
 fn copy(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(&[u8]) -> usize) {
     let mut buffer = vec![0; READ_BYTES];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
@@ -106,8 +106,8 @@ fn copy(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(&[u8]) ->
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Returns what is expected of a reply, if these bytes begin a request. A client sends a request only when it has the
-/// reply to the one before, so no read has the end of one and the beginning of another.
+/// Returns what the proxy has to do with the reply, if these bytes begin a request. A client sends a request only when
+/// it has the reply to the previous one, so no read contains parts of two requests.
 fn begin(bytes: &[u8], state: &Mutex<State>, on_resume: &OnResume) -> Option<Reply> {
     let (head, _) = RequestHead::parse(bytes).ok()??;
     let (path, query) = head.target.split_once('?').unwrap_or((head.target, ""));

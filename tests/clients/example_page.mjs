@@ -43,7 +43,7 @@ test("the page shows an answer whole although the connection is lost three times
   await shoot(page, "example");
 });
 
-test("the page shows what failed, and cancels", async (t) => {
+test("the page shows why a task failed, and cancels a task", async (t) => {
   const origin = await serve(t, process.env.HEARKEN_TEST_URL);
   const page = await tab(t, { origin, signedIn: false, refusals: [422] });
   await assertAccessible(page, "the page");
@@ -62,7 +62,7 @@ test("the page shows what failed, and cancels", async (t) => {
   await page.getByText("(no_available_model)").waitFor();
 });
 
-test("the key is not in the page, and its server passes on nothing else", async (t) => {
+test("the page has no key, and its server passes on only the requests of the page", async (t) => {
   const origin = await serve(t, process.env.HEARKEN_TEST_URL);
   const page = await (await fetch(origin)).text();
   assert.ok(!page.includes(KEY));

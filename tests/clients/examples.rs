@@ -1,8 +1,8 @@
 //! The programs in `examples/`, run with the real program.
 //!
-//! Each of them loses the reply to its submit, and then its stream twice. It must submit one task only, and print each
-//! piece of the answer once. It must say what an upstream's failure is, must get an answer whose chunks are no longer
-//! kept, and must cancel its task when it is interrupted.
+//! Each example loses the reply to its submit, and then its stream twice. It must submit one task only, and print each
+//! piece of the answer once. It must report why a task failed, get an answer whose chunks are no longer kept, and
+//! cancel its task when it is interrupted.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use super::{
     small_gemini,
 };
 
-/// The program, and its upstream.
+/// The running program, and its upstream.
 struct Server {
     process: Process,
     program: SocketAddr,
@@ -68,8 +68,8 @@ struct Ended {
 }
 
 impl Run {
-    /// Starts an example as a terminal does: it gets a process group of its own, and does not ignore interrupts, as
-    /// programs in the background of a shell do.
+    /// Starts an example as a terminal does: in a process group of its own, and with interrupts, which a program in the
+    /// background of a shell ignores.
     fn start(example: &[OsString], server: SocketAddr, key: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new("env");
         command.arg("--default-signal=INT").args(example).args(arguments).process_group(0);
@@ -124,7 +124,7 @@ fn open(upstream: SocketAddr, gate: &str) {
         .expect("the gate opens");
 }
 
-/// The script of a task that ends only when a client has lost its stream and continues to read.
+/// Returns the script of a task that ends only when a client has lost its stream and continues to read.
 pub(super) fn interrupted(case: &str) -> Value {
     json!({"case": case, "steps": [
         {"think": "Hm."}, {"say": "One"}, {"say": " two"}, {"wait_for": case}, {"say": " three"}, {"say": " four ü"},
@@ -134,7 +134,7 @@ pub(super) fn interrupted(case: &str) -> Value {
 /// The cuts for that script: in the middle of frame 3, and, two frames later, in the middle of frame 5.
 const CUTS: [usize; 2] = [3, 2];
 
-/// Asserts that a client continued twice, each time at a chunk that it can have missed. A client may drop chunks that
+/// Asserts that a client continued twice, each time at a chunk that it may have missed. A client may drop chunks that
 /// arrive together with the end of the connection, so it may continue earlier than at the place of the cut.
 fn assert_resumed(proxy: &CuttingProxy, messages: &str) {
     let resumed = proxy.resumed();

@@ -51,7 +51,7 @@ pub(crate) fn with_extension(folder: &str, extension: &str) -> Vec<String> {
     found
 }
 
-/// Returns a configuration in which the settings that are commented out count.
+/// Returns a configuration in which the settings that are commented out take effect.
 pub(crate) fn uncommented(text: &str) -> String {
     let is_setting = |line: &str| {
         let name = line.split(" = ").next().unwrap_or_default();

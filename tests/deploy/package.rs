@@ -1,4 +1,4 @@
-//! The package for crates.io has what builds, runs and explains the program, and nothing else.
+//! The package for crates.io has only the files that build, deploy and explain the program.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::files::project;
 use crate::tools::output_of;
 
-/// What lies at the top of the package. Cargo adds the files with `Cargo` and `cargo` in their names.
+/// The names at the top of the package. Cargo adds the files with `Cargo` and `cargo` in their names.
 const TOP: [&str; 13] = [
     ".cargo_vcs_info.json",
     "CHANGELOG.md",
@@ -22,7 +22,7 @@ const TOP: [&str; 13] = [
     "examples",
     "src",
 ];
-/// crates.io takes 10 MB of the packed package. Half of that, unpacked, leaves room for years.
+/// The limit for the unpacked package. crates.io accepts 10 MB, packed.
 const MOST_BYTES: u64 = 5_000_000;
 
 /// Returns the paths of the files in the package. The release workflow also builds the package.

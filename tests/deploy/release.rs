@@ -77,7 +77,7 @@ fn a_preview_does_not_take_the_tags_of_a_release() {
 #[test]
 fn an_archive_has_the_program_and_everything_that_belongs_to_it() {
     let directory = tempdir().unwrap();
-    // The program of the tests has hundreds of megabytes for debuggers.
+    // The program of the tests has hundreds of megabytes of debug information.
     let program = directory.path().join("program");
     run(Command::new("strip").arg("-o").arg(&program).arg(env!("CARGO_BIN_EXE_hearken")));
     let mut pack = release(&project(""), &["pack"]);

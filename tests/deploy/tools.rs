@@ -1,4 +1,4 @@
-//! The tools that judge the files. A tool that is missing fails the test.
+//! The tools that check the files. A missing tool fails the test.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ pub(crate) fn compose() -> Command {
     docker
 }
 
-/// Lets hearken read a configuration, which it must accept without a warning. Returns its explanation.
+/// Runs `hearken check` on a configuration, which it must accept without a warning. Returns what it prints.
 pub(crate) fn hearken_check(file: &str) -> String {
     let data = TempDir::new().unwrap();
     let output = run(hearken(&["check", "--config", file])

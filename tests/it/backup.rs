@@ -11,7 +11,7 @@ use crate::support::upstream::FakeUpstream;
 use crate::support::{base64, fixture, until};
 use crate::tidy::root;
 
-/// Returns the commands of a section of the page, with other paths in the place of those that its reader replaces.
+/// Returns the commands of a section of the page, with the paths of a test in place of the paths in the example.
 fn commands(section: &str, replacements: &[(&str, &str)]) -> String {
     let page = std::fs::read_to_string(root().join("docs/operate.md")).unwrap();
     let (_, behind) = page.split_once(&format!("\n{section}\n")).unwrap();
@@ -28,8 +28,8 @@ fn commands(section: &str, replacements: &[(&str, &str)]) -> String {
     commands
 }
 
-/// Backs a server up to this path. Does some work in the middle, when the backup holds the database at one moment.
-/// Returns what the commands print.
+/// Backs a server up to this path. Runs `work` in the middle of the backup: its transaction has begun, but the database
+/// is not copied yet. Returns what the commands print.
 fn back_up(hearken: &Hearken, shell: &[&str], to: &Path, work: impl FnOnce()) -> String {
     let from = hearken.data_dir();
     let replacements = [
@@ -97,7 +97,7 @@ fn a_backup_of_a_running_server_is_restored_as_the_page_says() {
         upstream.held(2);
         let waiting = submit(audio(4), false);
         let backup = hearken.directory().join("back up");
-        // The server goes on meanwhile, and does all its work.
+        // During the backup, the server completes all of its tasks.
         let said = back_up(&hearken, shell, &backup, || {
             upstream.release();
             upstream.release();
@@ -128,14 +128,14 @@ fn a_backup_of_a_running_server_is_restored_as_the_page_says() {
         assert!(checked.contains("keeps its data in ") && !checked.contains("lacks commits"), "{checked}");
         hearken.start_again();
 
-        // What had ended is as it was, and what a reader has seen ends as interrupted.
+        // A task that had ended is unchanged. A task of which a subscriber has seen chunks ends as interrupted.
         assert_eq!(hearken.task(&ended), before);
         assert_eq!(bytes(&hearken.stream(&ended).rest()), replayed);
         assert_eq!(hearken.wait(&streaming)["error"]["code"], "task_interrupted");
         let frames = hearken.stream(&streaming).rest();
         assert_eq!(bytes(&frames[..2]), bytes(&seen));
         assert_eq!((content(&frames).as_str(), frames.last().unwrap().event.as_str()), ("half", "error"));
-        // All other tasks run again, with their audio, and are paid twice.
+        // All other tasks run again, with their audio, and are paid for twice.
         for id in [&quiet, &waiting] {
             assert_eq!(answer(&hearken.wait(id)), "again");
         }

@@ -10,7 +10,7 @@ use crate::support::hearken::command;
 use crate::tidy::root;
 
 const KINDS: [&str; 4] = ["gemini", "openai", "transcription", "local"];
-/// Settings without which a list entry or a section says nothing. The tests set them themselves.
+/// Settings that every configuration here has: without them, a list entry or a section has no effect.
 const GIVEN: &str =
     "[[keys]]\nname = \"demo\"\nkey = \"sk-demo\"\n[traces]\notlp_endpoint = \"http://127.0.0.1:4318\"\n";
 /// Settings whose values `hearken check` does not print: details of a protocol. Unit tests check their defaults.
@@ -57,7 +57,7 @@ fn check(text: &str) -> (bool, String) {
     let mut check = command(&["check", "--config", "h.toml"]);
     let output = check.current_dir(directory.path()).output().unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    // Whether another program listens on an address is no part of the configuration.
+    // A warning that another program uses an address is not about the configuration.
     let said = said.lines().filter(|line| !line.contains("cannot listen on")).collect::<Vec<_>>().join("\n");
     (output.status.success(), said)
 }
@@ -128,7 +128,7 @@ fn the_defaults_of_the_page_are_those_of_the_program() {
         let defaults: Vec<(&str, &Value)> = rows
             .iter()
             .filter(|row| row.kind.as_deref().is_none_or(|of| of == kind))
-            // The page gives the other kinds' default; this one depends on the machine.
+            // The page has the default of the other kinds; the default of this kind depends on the machine.
             .filter(|row| kind != "local" || row.setting != "channels[].max_running_tasks")
             .filter(|row| row.setting != "traces.otlp_endpoint")
             .filter_map(|row| Some((row.setting.as_str(), row.default.as_ref()?)))

@@ -13,7 +13,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use crate::tidy::root;
 
-/// Most lines of the README, so that a newcomer reads it to its end.
+/// The most lines that the README may have, so that a newcomer reads it to its end.
 const README_LINES: usize = 200;
 /// The line before an included file, in two parts around its path.
 const INCLUDES: (&str, &str) = ("<!-- file: ", " -->");
@@ -98,7 +98,7 @@ fn every_link_of_a_document_leads_to_a_file_and_a_heading() {
     let mut broken = String::new();
     for (path, outline) in &outlines {
         for link in &outline.links {
-            // Other sites are not asked, and the guide's links lead to paths of the running server.
+            // Links to other sites are not checked. The guide's links lead to paths of a running server.
             if link.contains("://") || link.starts_with("mailto:") || link.starts_with('/') {
                 continue;
             }

@@ -10,7 +10,7 @@ use crate::support::hearken::{Hearken, run};
 const CLI: &str = include_str!("../../docs/cli.md");
 const API: &str = include_str!("../../docs/api.md");
 
-/// Returns the help of a command, such as `["keys", "create"]`; that of the program without words.
+/// Returns the help of a command, such as `["keys", "create"]`, or of the program if there are no words.
 fn help(command: &[&str]) -> String {
     let output = run(&[command, &["--help"]].concat());
     assert_eq!(output.status.code(), Some(0), "{command:?}: {output:?}");
@@ -27,7 +27,7 @@ fn subcommands(help: &str) -> Vec<String> {
 
 /// Returns the long options that a help text lists.
 fn options(help: &str) -> Vec<String> {
-    // Indented by the width of `-x, `, so that text which happens to begin with an option is none.
+    // Options are indented by the width of `-x, `. Other text that begins with an option is not.
     let options = help.lines().filter_map(|line| {
         let rest = line.strip_prefix("      --").or_else(|| {
             let short = line.strip_prefix("  -")?;
@@ -87,7 +87,7 @@ fn the_command_line_page_has_every_command_with_its_options() {
         }
         let section = section(CLI, &format!("## hearken {name}"));
         let general = CLI.split("\n## ").next().unwrap();
-        // In a table of its command, or, if all commands have it, in the introduction.
+        // An option is in a table of its command or, if all commands have it, in the introduction.
         let is_missing = |option: &String| {
             let rows = [format!("\n| `{option}`"), format!("\n| `{option} ")];
             !rows.iter().any(|row| section.contains(row)) && !general.contains(&format!("`{option}`"))
@@ -162,7 +162,7 @@ fn the_api_page_names_every_parameter_and_every_word_of_include() {
         for operation in operations.as_object().unwrap().values() {
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 let Some(name) = parameter["name"].as_str() else { continue };
-                // Only for tools, which know what an ETag is.
+                // This header is for tools, which use it as HTTP specifies.
                 if name != "If-None-Match" {
                     let is_told = quoted(API).iter().any(|word| word.contains(name));
                     assert!(is_told, "docs/api.md does not name {name}");

@@ -122,8 +122,8 @@ macro_rules! proxy_suite {
         }
 
         #[test]
-        fn a_reader_that_disconnects_is_gone_for_hearken_too() {
-            crate::proxies::a_reader_that_disconnects_is_gone_for_hearken_too($start);
+        fn hearken_notices_when_a_reader_disconnects() {
+            crate::proxies::hearken_notices_when_a_reader_disconnects($start);
         }
 
         #[test]
@@ -171,7 +171,7 @@ fn a_large_submit_passes_and_an_error_keeps_its_text(start: fn(&Hearken) -> Prox
     assert!(status == 404 && error.contains("task_not_found"), "{error}");
 }
 
-fn a_reader_that_disconnects_is_gone_for_hearken_too(start: fn(&Hearken) -> Proxy) {
+fn hearken_notices_when_a_reader_disconnects(start: fn(&Hearken) -> Proxy) {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let hearken = Hearken::start(&upstream);
     let proxy = start(&hearken);

@@ -141,7 +141,7 @@ fn the_commands_of_the_api_page_work_as_pasted() {
 }
 
 #[test]
-fn the_guide_of_the_document_works_as_pasted() {
+fn the_guide_in_the_openapi_document_works_as_pasted() {
     let hearken = Hearken::builder().local().start();
     let document = hearken.get("/openapi.json").expect(200).json();
     let guide = document["info"]["description"].as_str().unwrap();

@@ -142,7 +142,7 @@ fn the_error_page_lists_every_code_as_the_program_has_it() {
 
 #[test]
 fn every_path_is_in_the_url_table() {
-    // There, each path has its description in the OpenAPI document beside it.
+    // In that table, each path is beside its description for the OpenAPI document.
     for (path, text) in sources("src/api").into_iter().chain(sources("src/server")) {
         let inside = path.strip_prefix(root().join("src")).unwrap();
         let allowed = usize::from(inside == Path::new("api.rs"));

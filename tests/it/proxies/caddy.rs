@@ -13,7 +13,7 @@ fn caddy(hearken: &Hearken) -> Proxy {
     let site = format!("https://localhost:{} {{\n\ttls cert.pem key.pem", place.address.port());
     let ours = hearken.client().address.to_string();
     let sites = adapted("caddy/Caddyfile", &[("hearken.example.com {", &site), ("127.0.0.1:8080", &ours)]);
-    // Several of them run side by side: no port of their own for the administration, and no redirects from port 80.
+    // Several of them run at the same time, so none may use a fixed port, for administration or for redirects.
     let options = "{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n}\n";
     std::fs::write(place.directory.path().join("Caddyfile"), options.to_owned() + &sites).unwrap();
     let mut command = Command::new("caddy");
@@ -21,6 +21,6 @@ fn caddy(hearken: &Hearken) -> Proxy {
         .args(["run", "--config", "Caddyfile", "--adapter", "caddyfile"])
         .env("XDG_DATA_HOME", place.directory.path())
         .env("XDG_CONFIG_HOME", place.directory.path());
-    // Otherwise it would wait for its open connections.
+    // At TERM, Caddy would wait for its open connections.
     place.start(&mut command, "KILL")
 }

@@ -14,7 +14,7 @@ fn nginx(hearken: &Hearken) -> Proxy {
     nginx_with(hearken, &[])
 }
 
-/// Starts nginx in front of this program, with the file, in which some texts are replaced.
+/// Starts nginx in front of this program, with its file of `deploy/`, in which some texts are replaced.
 fn nginx_with(hearken: &Hearken, replaced: &[(&str, &str)]) -> Proxy {
     let place = Place::new();
     let (ours, listen) = (hearken.client().address.to_string(), format!("listen {} ", place.address));
@@ -37,7 +37,7 @@ fn nginx_with(hearken: &Hearken, replaced: &[(&str, &str)]) -> Proxy {
     let search = format!("{}:/usr/sbin", std::env::var("PATH").unwrap());
     let mut command = Command::new("nginx");
     command.env("PATH", search).arg("-p").arg(place.directory.path()).arg("-c").arg(path);
-    // The master process stops its worker. If it were killed, it would not.
+    // At this signal, the master process ends its worker. If it is killed, it does not.
     place.start(&mut command, "TERM")
 }
 

@@ -1,6 +1,6 @@
 //! Real clients with the real program: OpenAI's packages for Python and Node, an `EventSource`, the page in Chromium,
-//! two clients that are generated from the OpenAPI document (openapi-typescript's types and schemathesis' requests), and
-//! the programs in `examples/` and in `docs/getting-started.md`.
+//! two clients that are generated from the OpenAPI document (openapi-typescript's types and schemathesis' requests),
+//! and the programs in `examples/` and in `docs/getting-started.md`.
 //!
 //! Each test starts the program with a small Gemini as its upstream, and runs one script of `tests/clients/`. The
 //! script holds the cases and checks what its client does with the answers. The script's output is shown when it fails.
@@ -99,8 +99,8 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
-/// Returns the path of a tool that `tests/run` has installed. A test that cannot run must fail: a skipped one would look
-/// like a passed one.
+/// Returns the path of a tool that `tests/run` has installed. A test that cannot run must fail: a skipped one would
+/// look like a passed one.
 fn prepared(variable: &str) -> OsString {
     std::env::var_os(variable)
         .unwrap_or_else(|| panic!("{variable} is not set: run ./tests/run, which prepares the clients"))

@@ -79,7 +79,7 @@ impl<'a> Batch<'a> {
         Failure { violation, log }
     }
 
-    /// Plays a round.
+    /// Runs a round.
     pub(crate) async fn round(&mut self, plan: &Plan) -> Result<(), Failure> {
         self.tally.rounds += 1;
         let played = self.play(plan).await;

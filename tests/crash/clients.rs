@@ -80,7 +80,7 @@ impl Clients {
         self.oracle.violate(token, Breach::Other, &text);
     }
 
-    /// Plays a story from its submit on.
+    /// Does everything that a story says, from its submit on.
     pub(crate) async fn live(&self, story: &Story) {
         if !self.pause(story.at).await {
             return;

@@ -111,7 +111,7 @@ async fn main() -> ExitCode {
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Plays all rounds. A failure comes with the round in which it showed.
+/// Runs all rounds. A failure names the round in which it was found.
 async fn simulate(options: Options, began: Instant, tally: &mut Tally) -> Result<(), (u32, Failure)> {
     let upstream = Upstream::start(SLOTS);
     shelf::open();

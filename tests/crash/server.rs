@@ -139,17 +139,17 @@ impl Site {
 }
 
 impl Server {
-    /// Waits until it listens.
+    /// Waits until the server listens.
     pub(crate) async fn ready(&mut self) -> Result<SocketAddr, String> {
         self.until("start", |process| process.address(SERVES)).await
     }
 
-    /// Kills it (SIGKILL) and waits until it is gone.
+    /// Kills the server (SIGKILL) and waits until it has ended.
     pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
     }
 
-    /// Tells it to stop (SIGTERM) and waits until it has ended.
+    /// Tells the server to stop (SIGTERM) and waits until it has ended.
     pub(crate) async fn terminate(&mut self) -> Result<ExitStatus, String> {
         self.0.signal("TERM").unwrap();
         self.until("end", Process::ended).await

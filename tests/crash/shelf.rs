@@ -11,7 +11,7 @@ use crate::plan::noise;
 
 static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
 
-/// Starts it once for all rounds.
+/// Starts the host once for all rounds.
 pub(crate) fn open() {
     // A server that disconnects during the download was killed.
     let listener = listen(Ipv4Addr::LOCALHOST, |mut line| drop(serve(&mut line)));

@@ -83,8 +83,8 @@ impl Connection {
         self.reply()
     }
 
-    /// Does the same with a request that is so large that the reply may come before its end. Then the rest is not sent,
-    /// and the connection cannot be used again.
+    /// Sends a request that is so large that the reply may come before its end, and reads the whole reply. If the reply
+    /// comes before, the rest is not sent, and the connection cannot be used again.
     pub(crate) fn upload(&mut self, request: &[u8]) -> Outcome<ReplyRef<'_>> {
         self.response.begin(request.starts_with(b"HEAD "));
         self.socket.set_write_timeout(Some(GLANCE))?;

@@ -18,7 +18,7 @@ pub(crate) struct FaultUpstream {
 }
 
 impl FaultUpstream {
-    /// Starts one with these options.
+    /// Starts a fault upstream with these options.
     pub(crate) fn start(options: &[&str]) -> Outcome<Self> {
         let mut command = hearken(&["fake-upstream", "--listen", "127.0.0.1:0"]);
         let (process, address) = Process::start(command.args(options), tempfile()?, PLAYS)?;
@@ -30,7 +30,7 @@ impl FaultUpstream {
         format!("http://{}/v1beta", self.address)
     }
 
-    /// Returns its counts so far.
+    /// Returns what the fault upstream has counted so far.
     pub(crate) fn stats(&self) -> Outcome<Value> {
         let mut connection = Connection::open(self.address)?;
         let reply = connection.exchange(&Request::new("GET", "/stats", "fake").bytes())?;

@@ -31,7 +31,7 @@ impl Ends {
         self.0.find(bytes).map(|at| at + self.0.needle().len())
     }
 
-    /// Returns where it ends if its end is split between two reads.
+    /// Returns where the first frame ends if its end is split between two reads.
     fn split(&self, begun: &[u8], bytes: &[u8]) -> Option<usize> {
         let needle = self.0.needle();
         (1..needle.len()).find(|taken| {

@@ -39,14 +39,14 @@ pub(crate) fn hearken(arguments: &[&str]) -> Command {
 }
 
 impl Process {
-    /// Starts it. Its standard error is written to this file, which can also be read.
+    /// Starts a process. Its standard error is written to this file, which can also be read.
     pub(crate) fn spawn(command: &mut Command, stderr: File) -> Outcome<Self> {
         let stdout = tempfile::tempfile()?;
         command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
         Ok(Self { child: command.spawn()?, stdout, stderr })
     }
 
-    /// Starts it, and waits until it listens: its first line shows the address after `announcement`.
+    /// Starts a process, and waits until it listens: its first line shows the address after `announcement`.
     pub(crate) fn start(
         command: &mut Command,
         stderr: File,
@@ -65,7 +65,7 @@ impl Process {
         }
     }
 
-    /// Returns the address where it listens, once it has printed it.
+    /// Returns the address where the process listens, once it has printed the address.
     pub(crate) fn address(&mut self, announcement: &str) -> Outcome<Option<SocketAddr>> {
         let has_ended = self.child.try_wait()?.is_some();
         match self.said().split_once('\n') {
@@ -82,28 +82,28 @@ impl Process {
         self.child.id()
     }
 
-    /// Returns what it has written to standard output so far.
+    /// Returns what the process has written to standard output so far.
     pub(crate) fn said(&self) -> String {
         text(&self.stdout)
     }
 
-    /// Returns what it has written to standard error so far.
+    /// Returns what the process has written to standard error so far.
     pub(crate) fn complaints(&self) -> String {
         text(&self.stderr)
     }
 
-    /// Sends it a signal, by its name.
+    /// Sends the process a signal, by the signal's name.
     pub(crate) fn signal(&self, name: &str) -> Outcome<()> {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status()?;
         if status.success() { Ok(()) } else { Err(format!("no signal {name}: {status}").into()) }
     }
 
-    /// Returns how it has ended, if it has.
+    /// Returns the exit status of the process, if it has ended.
     pub(crate) fn ended(&mut self) -> Outcome<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Kills it, if it has not ended, and waits until it has ended.
+    /// Kills the process, if it has not ended, and waits until it has ended.
     pub(crate) fn kill(&mut self) -> Outcome<()> {
         self.child.kill()?;
         self.child.wait()?;

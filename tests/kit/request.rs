@@ -32,14 +32,14 @@ impl Request {
         self.header("authorization", format_args!("Bearer {key}"))
     }
 
-    /// Gives it a body of a known length.
+    /// Adds a body of a known length.
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         let length = self.body.len();
         self.header("content-length", length)
     }
 
-    /// Gives it JSON as its body.
+    /// Adds JSON as the body.
     pub(crate) fn json(self, json: impl Into<Vec<u8>>) -> Self {
         self.header("content-type", "application/json").body(json)
     }

@@ -170,7 +170,7 @@ impl Line {
         socket.set_read_timeout(None)
     }
 
-    /// Waits until it may continue. Returns an error as soon as the other side disconnects.
+    /// Waits until this connection may continue. Returns an error as soon as the other side disconnects.
     pub(crate) fn until(&self, mut may_go_on: impl FnMut() -> bool) -> io::Result<()> {
         while !may_go_on() {
             self.rest(GLANCE)?;

@@ -24,18 +24,18 @@ pub(crate) struct Seen {
     pub(crate) service: Value,
     pub(crate) name: String,
     pub(crate) kind: &'static str,
-    /// In hex, as the parent, which is empty for a root span.
+    /// The id of the trace. All ids are in hex. That of the parent is empty for a root span.
     pub(crate) trace: String,
     pub(crate) id: String,
     pub(crate) parent: String,
     pub(crate) state: String,
     pub(crate) flags: u32,
-    /// In nanoseconds.
+    /// The time when the span began, in nanoseconds. `until` is the time when it ended.
     pub(crate) from: u64,
     pub(crate) until: u64,
     pub(crate) failed: bool,
     pub(crate) attributes: HashMap<String, Value>,
-    /// Names and times.
+    /// The names and times of its events.
     pub(crate) events: Vec<(String, u64)>,
 }
 
@@ -60,7 +60,7 @@ impl Collector {
         format!("[traces]\notlp_endpoint = \"{}\"", self.endpoint())
     }
 
-    /// Returns its address, as an operator writes it.
+    /// Returns the collector's address, as an operator writes it.
     pub(crate) fn endpoint(&self) -> String {
         self.0.base_url().trim_end_matches("/v1beta").to_owned()
     }

@@ -12,17 +12,17 @@ use crate::kit::fault_upstream::FaultUpstream;
 /// A key. The fault upstream accepts any key.
 pub(crate) const ANY_KEY: &str = "any-key";
 
-/// A running fault upstream. The names of the requested models say what it does, so tests and tasks can share one.
+/// A running fault upstream. The names of the requested models say how it answers, so tests and tasks can share one.
 #[derive(Debug)]
 pub(crate) struct FakeCommand(FaultUpstream);
 
 impl FakeCommand {
-    /// Starts one that does what the models say, and nothing else.
+    /// Starts a fault upstream whose answers follow only the names of the models.
     pub(crate) fn start() -> Self {
         Self::with(&[])
     }
 
-    /// Starts one with these options.
+    /// Starts a fault upstream with these options.
     pub(crate) fn with(options: &[&str]) -> Self {
         Self(FaultUpstream::start(options).unwrap())
     }
@@ -37,27 +37,27 @@ impl FakeCommand {
         format!("http://{}/v1", self.0.address)
     }
 
-    /// Returns a client that calls it with a bearer key.
+    /// Returns a client that calls the fault upstream with a bearer key.
     pub(crate) fn client(&self) -> Client {
         Client { address: self.0.address, key: Some(ANY_KEY.to_owned()), secrets: Arc::default() }
     }
 
-    /// Returns its counts so far.
+    /// Returns what the fault upstream has counted so far.
     pub(crate) fn stats(&self) -> Value {
         self.0.stats().unwrap()
     }
 
-    /// Waits until its counts fulfil a condition.
+    /// Waits until the counts fulfil a condition.
     pub(crate) fn counted(&self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
         until(what, || Some(self.stats()).filter(|stats| so(stats)))
     }
 
-    /// Returns what it has written to standard output so far.
+    /// Returns what the fault upstream has written to standard output so far.
     pub(crate) fn said(&self) -> String {
         self.0.process.said()
     }
 
-    /// Sends it a signal, by its name, and waits until it ends.
+    /// Sends the fault upstream a signal, by the signal's name, and waits until it ends.
     pub(crate) fn end(&mut self, signal: &str) -> ExitStatus {
         self.0.process.signal(signal).unwrap();
         until("the fault upstream ends", || self.0.process.ended().unwrap())

@@ -97,12 +97,12 @@ impl Hearken {
         self.disk.as_ref().map_or_else(|| self.directory.path().join("data"), |disk| disk.path())
     }
 
-    /// Returns the disk of its data directory, if the program was given a small one.
+    /// Returns the disk of the data directory, if the program was given a small one.
     pub(crate) fn disk(&self) -> &SmallDisk {
         self.disk.as_ref().unwrap()
     }
 
-    /// Returns the folder where it was started and where its configuration is.
+    /// Returns the folder where the program was started and where its configuration is.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -111,43 +111,43 @@ impl Hearken {
         self.directory.path().join("hearken.toml")
     }
 
-    /// Returns what it has written to standard error so far.
+    /// Returns what the program has written to standard error so far.
     pub(crate) fn log(&self) -> String {
         self.process.complaints()
     }
 
-    /// Waits for a line of its log that contains these words. The program writes its log on a thread of its own: a line
+    /// Waits for a line of the log that contains these words. The program writes its log on a thread of its own: a line
     /// may come after a reply that was sent later.
     pub(crate) fn log_line(&self, words: &str) -> String {
         let find = || self.log().lines().find(|line| line.contains(words)).map(str::to_owned);
         until(&format!("the log contains {words:?}"), find)
     }
 
-    /// Sends it a signal, by its name.
+    /// Sends the program a signal, by the signal's name.
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name).unwrap();
     }
 
-    /// Waits until it ends.
+    /// Waits until the program ends.
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
         until("the program ends", || self.process.ended().unwrap())
     }
 
-    /// Stops it as an operator would, and starts it again with the same data.
+    /// Stops the program as an operator would, and starts it again with the same data.
     pub(crate) fn restart(&mut self) {
         self.signal("TERM");
         assert!(self.exit_status().success());
         self.start_again();
     }
 
-    /// Kills it, so that it cannot reply or write anything more, and starts it again with the same data.
+    /// Kills the program, so that it cannot reply or write anything more, and starts it again with the same data.
     pub(crate) fn crash(&mut self) {
         self.signal("KILL");
         assert!(!self.exit_status().success());
         self.start_again();
     }
 
-    /// Starts it with the same data, and returns the output of this start, which must be refused.
+    /// Starts the program with the same data, which it must refuse. Returns the output of this start.
     pub(crate) fn refused_start(&self) -> Output {
         let config = self.config_file();
         let mut serve = command(&["serve", "--config", config.to_str().unwrap()]);
@@ -158,7 +158,7 @@ impl Hearken {
         serve.output().unwrap()
     }
 
-    /// Starts it again with the same data, once it has ended.
+    /// Starts the program again with the same data, once it has ended.
     pub(crate) fn start_again(&mut self) {
         let secrets = Arc::clone(&self.client.secrets);
         let disk = self.disk.clone();
@@ -166,7 +166,7 @@ impl Hearken {
         *self = fresh;
     }
 
-    /// Returns everything in its data directory, as one text.
+    /// Returns everything in the data directory, as one text.
     pub(crate) fn data(&self) -> String {
         let mut all = String::new();
         for path in self.files("").into_iter().chain(self.files("spool")).chain(self.files("frames")) {
@@ -176,13 +176,13 @@ impl Hearken {
         all
     }
 
-    /// Returns the files in a directory of its data.
+    /// Returns the files in a folder of the data directory.
     pub(crate) fn files(&self, directory: &str) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.data_dir().join(directory)).unwrap();
         entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
     }
 
-    /// Returns the id of the only running task, once the task is accepted: its upstream may be called before.
+    /// Waits until a task runs, and returns its id. A call of the upstream may come earlier than that.
     pub(crate) fn running(&self) -> String {
         until("a task runs", || {
             let running = self.get("/v1/tasks?status=processing").expect(200).json();
@@ -207,25 +207,25 @@ impl Hearken {
         (rows, self.files("spool").len())
     }
 
-    /// Opens its database.
+    /// Opens the program's database.
     pub(crate) fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.data_dir().join("hearken.sqlite")).unwrap()
     }
 
-    /// Returns the CPU time that it has used, in hundredths of a second.
+    /// Returns the CPU time that the program has used, in hundredths of a second.
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
-    /// Returns how many connections it holds open, including those that the other side has closed.
+    /// Returns how many connections the program holds open, including those that the other side has closed.
     pub(crate) fn open_connections(&self) -> usize {
         self.queues().len()
     }
 
-    /// Returns, for each connection that it holds open, the bytes that the kernel has not yet delivered to the other
-    /// side.
+    /// Returns, for each connection that the program holds open, the bytes that the kernel has not yet delivered to the
+    /// other side.
     pub(crate) fn queues(&self) -> Vec<u64> {
         const ESTABLISHED: &str = "01";
         const CLOSE_WAIT: &str = "08";
@@ -320,7 +320,7 @@ impl Builder {
         self
     }
 
-    /// Puts its data directory on a disk of this many megabytes.
+    /// Puts the data directory on a disk of this many megabytes.
     pub(crate) fn small_disk(mut self, megabytes: u32) -> Self {
         self.disk = Some(Arc::new(SmallDisk::mount(&self.directory.path().join("data"), megabytes)));
         self
@@ -331,7 +331,7 @@ impl Builder {
         self
     }
 
-    /// Makes it speak TLS with this pair, in the files that [`Pair::put`] writes.
+    /// Makes the program speak TLS with this pair, in the files that [`Pair::put`] writes.
     pub(crate) fn tls(self, pair: &Pair) -> Self {
         pair.put(self.directory.path());
         self.set("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"")

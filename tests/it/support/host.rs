@@ -31,7 +31,7 @@ impl Host {
         Self::serve_at(Ipv4Addr::LOCALHOST, answer)
     }
 
-    /// Does the same as [`Host::serve`] at another address of this machine.
+    /// Starts a host as [`Host::serve`] does, at another address of this machine.
     pub(crate) fn serve_at(address: Ipv4Addr, answer: impl Fn(Asked) + Send + Sync + 'static) -> Self {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let theirs = Arc::clone(&requests);

@@ -103,7 +103,7 @@ impl Http2 {
         self.begin_as(KEY, method, path, headers, ends)
     }
 
-    /// Does the same as [`Http2::begin`] with another key.
+    /// Sends the head of a request as [`Http2::begin`] does, with another key.
     pub(crate) fn begin_as(
         &mut self,
         key: &str,

@@ -93,7 +93,7 @@ impl Dialect {
         if self == Self::Gemini { "/v1beta" } else { "/v1" }
     }
 
-    /// Returns the kind of a channel for it.
+    /// Returns the kind of a channel that speaks this dialect.
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Gemini => "gemini",

@@ -68,13 +68,13 @@ impl Home {
         command
     }
 
-    /// Runs such a command to its end.
+    /// Runs a command that knows the server and the main key to its end.
     pub(crate) fn run(&self, address: SocketAddr, arguments: &[&str]) -> Ended {
         Running::start(&mut self.knowing(address, arguments)).ended()
     }
 }
 
-/// Returns the same command on a terminal of its own, as `script` makes one: standard input, output and error are one,
+/// Returns a command on a terminal of its own, as `script` makes one: standard input, output and error are one,
 /// unless the shell line redirects them.
 pub(crate) fn on_terminal(command: &Command, more: &str) -> Command {
     let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap());
@@ -86,7 +86,7 @@ pub(crate) fn on_terminal(command: &Command, more: &str) -> Command {
     script
 }
 
-/// Returns the same command, started by another one.
+/// Returns a command that is started by another one.
 pub(crate) fn by(starter: &[&str], command: &Command) -> Command {
     let mut starting = Command::new(starter[0]);
     starting.args(&starter[1..]).arg(command.get_program()).args(command.get_args());
@@ -94,7 +94,7 @@ pub(crate) fn by(starter: &[&str], command: &Command) -> Command {
     starting
 }
 
-/// Returns the same command with its standard output redirected by a shell, as in `>&-`.
+/// Returns a command with its standard output redirected by a shell, as in `>&-`.
 pub(crate) fn with_output(redirection: &str, command: &Command) -> Command {
     by(&["sh", "-c", &format!("exec \"$0\" \"$@\" {redirection}")], command)
 }
@@ -135,19 +135,19 @@ impl Running {
         String::from_utf8_lossy(&self.err.lock().unwrap()).into_owned()
     }
 
-    /// Waits until its standard output contains these words.
+    /// Waits until the command's standard output contains these words.
     pub(crate) fn prints(&self, words: &str) {
         until(&format!("{words:?} on standard output"), || self.out().contains(words).then_some(()));
     }
 
-    /// Waits until its standard error contains these words.
+    /// Waits until the command's standard error contains these words.
     pub(crate) fn tells(&self, words: &str) {
         until(&format!("{words:?} on standard error: {}", self.err()), || {
             self.err().contains(words).then_some(())
         });
     }
 
-    /// Returns the id of the task that it has submitted.
+    /// Returns the id of the task that the command has submitted.
     pub(crate) fn task(&self) -> String {
         until("a task's id", || {
             self.err().lines().find_map(|line| line.strip_prefix("task ").map(str::to_owned))
@@ -159,7 +159,7 @@ impl Running {
         assert!(status.unwrap().success());
     }
 
-    /// Takes its standard input, to write to it.
+    /// Takes the command's standard input, to write to it.
     pub(crate) fn input(&mut self) -> std::process::ChildStdin {
         self.child.stdin.take().unwrap()
     }
@@ -179,7 +179,7 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// Returns the same, which must have this exit status.
+    /// Returns the ended command, which must have this exit status and must not have printed the key.
     pub(crate) fn with_status(self, status: i32) -> Self {
         assert_eq!(self.status, Some(status), "{self:#?}");
         assert!(!self.err.contains(KEY) && !self.out.contains(KEY), "the key is shown: {self:#?}");
@@ -312,12 +312,12 @@ impl Cutter {
         }
     }
 
-    /// Sets whether it closes every new connection.
+    /// Sets whether the proxy closes every new connection.
     pub(crate) fn refuse(&self, does: bool) {
         self.refuses.store(does, Ordering::SeqCst);
     }
 
-    /// Returns everything that was sent to the server through it.
+    /// Returns everything that was sent to the server through the proxy.
     pub(crate) fn requests(&self) -> String {
         String::from_utf8_lossy(&self.requests.lock().unwrap()).into_owned()
     }

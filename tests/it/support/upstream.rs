@@ -67,7 +67,7 @@ impl FakeUpstream {
         format!("http://{}{}", self.listener.address, self.dialect.base_path())
     }
 
-    /// Returns the kind of a channel for it.
+    /// Returns the kind of a channel that can call this fake.
     pub(crate) fn kind(&self) -> &'static str {
         self.dialect.kind()
     }

@@ -60,7 +60,8 @@ impl Memory {
     }
 
     /// Makes a part of this memory, with at most `bytes` in its shares. Half as many callers can wait for the part as
-    /// for this memory. A share that is larger than the part takes the whole part, and all its bytes of this memory.
+    /// for this memory. A share that is larger than the part takes the whole part, and its full size in
+    /// this memory.
     #[must_use]
     pub fn part(&self, bytes: usize) -> Self {
         Self { own: Pool::new(bytes, MOST_WAITING / 2), whole: Some(self.own.clone()) }

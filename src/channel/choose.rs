@@ -1,4 +1,4 @@
-//! Chooses the channels that could serve a request, in the order in which they are tried. Pure.
+//! Chooses the channels that could serve a request, in the order in which they are tried.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Returns the channels that could serve the request: higher priority first; among equals, a random order by weight.
-/// Never empty.
+/// The list is never empty.
 ///
 /// # Errors
 /// `no_available_model`, `model_not_support_capability`, `unsupported_audio_format`, `model_rule_violation` or

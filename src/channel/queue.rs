@@ -1,5 +1,5 @@
 //! Decides which waiting task runs next, and at which channel. It owns the slots of all channels and the waiting tasks.
-//! Pure.
+//! It neither waits nor reads a clock.
 //!
 //! A task may run at any of its candidates. It waits for the candidates of the highest priority that do not rest; if
 //! all rest, for those of the highest priority. It does not take a slot of a lower priority only because better

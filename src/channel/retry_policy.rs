@@ -1,5 +1,5 @@
 //! The retry policy of one task. After each call that failed before any part of its answer was seen, it decides whether
-//! to call the same channel again, another one, or none. Pure.
+//! to call the same channel again, another one, or none. It neither waits nor reads a clock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ impl RetryPolicy {
     /// Checks that a further call may still begin, because the total time is limited.
     ///
     /// # Errors
-    /// The failure of the call before.
+    /// The failure of the previous call.
     pub fn check(&self, now: Instant) -> Result<(), Failure> {
         match (&self.last, self.began) {
             (Some(last), Some(began)) if now > began + self.budget.time => Err(last.clone()),

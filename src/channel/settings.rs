@@ -100,7 +100,7 @@ impl ChannelEntry {
     /// Reads an entry. Its kind is checked later: until then it may have the keys of any kind.
     ///
     /// # Errors
-    /// [`Problem`] if a value has a wrong type, or no kind has a key.
+    /// [`Problem`] if a value has a wrong type, or if no kind of channel has one of the keys.
     pub fn read(mut written: UnreadSection) -> Result<Self, Problem> {
         let (keys, remote) = (written.take()?, written.take()?);
         let own = written.clone();

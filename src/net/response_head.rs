@@ -75,7 +75,7 @@ pub(super) fn is_http(head: &[u8]) -> bool {
     head.iter().zip(b"HTTP/").all(|(byte, letter)| byte == letter)
 }
 
-/// Returns the length of the head that begins with these bytes. It ends with the first empty line. Lines may end
+/// Returns the length of the head that begins with these bytes. A head ends with the first empty line. Lines may end
 /// without a carriage return (RFC 9112, section 2.2).
 pub(super) fn end_of_head(head: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\n', head).find_map(|at| {

@@ -90,8 +90,8 @@ impl Store {
         self.tasks.request(id, owner).await.inspect_err(StoreError::log)
     }
 
-    /// Lists tasks of this owner. Returns `None` if the task `after` which to continue does not exist. The tasks are
-    /// read only if their results have at most `most_bytes` together. If `most_bytes` is at least
+    /// Lists tasks of this owner. Returns `None` if the task to continue after does not exist. The tasks are read only
+    /// if their results have at most `most_bytes` together. If `most_bytes` is at least
     /// [`MOST_LISTED_BYTES`](super::MOST_LISTED_BYTES), a page with more bytes ends earlier instead, but has at least
     /// one task.
     ///

@@ -66,8 +66,8 @@ pub(super) fn leave_as_is(connection: &Connection) {
 /// Opens the database of a data directory, whose file was [made](super::claim::make_database) before. Makes the tables
 /// of a new database and migrates older ones.
 ///
-/// With `sync`, a commit is on the disk when it returns. Without, it survives the process, but not a failure of the
-/// machine.
+/// With `sync`, a commit is on the disk when it returns. Without `sync`, the commit survives the process, but not a
+/// failure of the machine.
 pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(database(data_dir), flags)?;

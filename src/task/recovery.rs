@@ -1,4 +1,4 @@
-//! Decides what happens to a task that an earlier process left unfinished. Pure.
+//! Decides, as a pure function, what happens to a task that an earlier process left unfinished.
 
 use crate::error::{ErrorCode, Failure};
 

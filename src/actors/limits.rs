@@ -16,7 +16,7 @@ pub struct TaskLimits {
     pub max_stream_memory_bytes: usize,
 }
 
-/// The same keys of `[limits]` as they appear in the configuration.
+/// The keys of `[limits]` that bound the tasks, as they appear in the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskKeys {

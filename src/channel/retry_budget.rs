@@ -15,7 +15,7 @@ pub struct RetryBudget {
     pub time: Duration,
 }
 
-/// The same keys of `[limits]` as they appear in the configuration.
+/// The keys of `[limits]` that bound the calls, as they appear in the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryBudgetKeys {

@@ -53,7 +53,7 @@ impl RecordKind {
 /// A record: the kind of its content, and its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// The kind of its content.
+    /// The kind of the record's content.
     pub kind: RecordKind,
     /// True if the entry continues in the next record.
     pub goes_on: bool,

@@ -56,7 +56,7 @@ pub enum State {
     Failed {
         /// Why the task failed.
         failure: Failure,
-        /// The progress when it ended, in percent, 0 to 99.
+        /// The progress when the task ended, in percent, 0 to 99.
         progress: u8,
     },
 }

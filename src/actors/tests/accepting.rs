@@ -37,7 +37,7 @@ pub(super) fn answering() -> UpstreamStream {
     batches(vec![Ok(vec![text("a")]), Ok(vec![text("b"), finished()])])
 }
 
-/// Blocks all commits to the store of this data directory until it is dropped.
+/// Blocks all commits to the store of this data directory until the returned connection is dropped.
 pub(super) fn hold_commits(data_dir: &Path) -> rusqlite::Connection {
     let connection = rusqlite::Connection::open(data_dir.join("hearken.sqlite")).unwrap();
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();

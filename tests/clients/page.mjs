@@ -25,7 +25,7 @@ async function drop(page, path, ...names) {
   for (const event of ["dragenter", "dragover", "drop"]) await page.dispatchEvent("#drop", event, { dataTransfer: carried });
 }
 
-/** The text as it was sent. */
+/** Switches to plain text, and returns it as it was sent. */
 async function plainText(page) {
   const toggle = page.getByRole("button", { name: "Plain text" });
   if ((await toggle.getAttribute("aria-pressed")) !== "true") await toggle.click();
@@ -37,7 +37,7 @@ async function assertSameAsResult(page) {
   assert.equal(await plainText(page), task.results[0].choices[0].message.content);
 }
 
-/** The same for a paragraph that is shown in several blocks. */
+/** Asserts that a paragraph that is shown in several blocks has the text of the result. */
 async function assertSameTextAsResult(page) {
   const task = await api(`/v1/tasks/${taskId(page)}`);
   const shown = await answer(page).evaluate((element) => element.textContent);

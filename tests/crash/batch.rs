@@ -24,7 +24,7 @@ use crate::upstream::Upstream;
 pub(crate) const SLOTS: usize = 8;
 /// The retention of chunks and of tasks in seconds, in rounds that check their deletion.
 const BRIEF: (u64, u64) = (2, 4);
-/// How much later than that the deletion may come.
+/// How much later than the end of the retention a deletion may come.
 const GRACE: Duration = Duration::from_secs(5);
 /// The longest time for any step at the end of a batch.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -298,7 +298,7 @@ fn a_wrong_key_beyond_the_waiting_ones_closes_its_connection() {
     until("a wrong key is refused without waiting", || {
         let (mut many, mut two) = (Http2::connect(address, &pair), Http2::connect(address, &pair));
         let waiting: Vec<_> = (0..255).map(|_| wrong(&mut many)).collect();
-        // This request comes after them and is answered at once: they wait.
+        // This later request is answered at once, so the requests before it wait.
         assert_eq!(many.get("/healthz").0, 200);
         let (last, beyond) = (wrong(&mut two), wrong(&mut two));
         for asked in [last, beyond] {

@@ -31,7 +31,7 @@ fn threads(hearken: &Hearken) -> Vec<String> {
         .collect()
 }
 
-/// Returns how many of them run now; those without work sleep.
+/// Returns how many threads measure now; a thread without work sleeps.
 fn working_threads(hearken: &Hearken) -> usize {
     threads(hearken).iter().filter(|state| *state == "R").count()
 }

@@ -57,7 +57,7 @@ impl Server {
         Scraped::parse(&text).value("hearken_log_lines_dropped_total")
     }
 
-    /// Stops it as an operator would.
+    /// Stops the server as an operator would.
     fn stop(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -223,9 +223,9 @@ fn the_reason_for_a_failed_start_waits_for_a_slow_reader() {
     });
     let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
     let mut child = serve.current_dir(directory.path()).stderr(writer).spawn().unwrap();
-    // These would keep the pipe open.
+    // Both hold the pipe's writing end, and would keep the pipe open.
     drop((fill, serve));
-    // The log waits for its reader for a second, and then ends.
+    // The log waits for its reader for a second only. The program then still waits, to write the reason.
     assert!(!ends_within(&mut child, Duration::from_millis(1500)));
     let mut said = Vec::new();
     reader.read_to_end(&mut said).unwrap();

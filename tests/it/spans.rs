@@ -24,7 +24,7 @@ fn submit(hearken: &Hearken, changes: Value, headers: &[(&str, &str)]) -> String
     reply.json()["id"].as_str().unwrap().to_owned()
 }
 
-/// Submits, waits for the end and returns the task's id and its spans, with the request's.
+/// Submits, waits for the end, and returns the task's id and its spans with the span of the request.
 fn run(
     hearken: &Hearken,
     collector: &Collector,

@@ -243,8 +243,8 @@ impl Handler<AcceptanceDone> for Registry {
 impl Handler<Recover> for Registry {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, recover_tasks: Recover, ctx: &mut Self::Context) -> Self::Result {
-        let Recover { mut left, key_name, plan } = recover_tasks;
+    fn handle(&mut self, recover: Recover, ctx: &mut Self::Context) -> Self::Result {
+        let Recover { mut left, key_name, plan } = recover;
         left.timeline.end_attempt(ErrorCode::TaskInterrupted.as_str(), None, Timestamp::now());
         self.settings.metrics.recovered(matches!(plan, RecoveryPlan::Run { .. }));
         match plan {

@@ -261,9 +261,9 @@ impl ColdLog {
         if let Some(held) = self.held(format) {
             return held.frames_within(range, most_bytes);
         }
-        let frames_within = self.reread(format, |frames| frames.frames_within(range.clone(), most_bytes));
+        let reach = self.reread(format, |frames| frames.frames_within(range.clone(), most_bytes));
         // The frame cannot be written, either, so the reader will close its connection.
-        frames_within.unwrap_or((range.start + 1, 0))
+        reach.unwrap_or((range.start + 1, 0))
     }
 
     /// Returns the size of the existing frames in `range`, in bytes.

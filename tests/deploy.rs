@@ -181,13 +181,6 @@ fn settings_that_are_commented_out_work_too() {
 }
 
 #[test]
-fn shellcheck_finds_no_problem_in_the_scripts() {
-    let scripts = with_extension("deploy", "sh");
-    assert!(!scripts.is_empty());
-    run(Command::new("shellcheck").args(&scripts));
-}
-
-#[test]
 fn the_hook_of_certbot_copies_the_certificate_of_its_site_alone() {
     let directory = TempDir::new().unwrap();
     let place = |name: &str| directory.path().join(name);

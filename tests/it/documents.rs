@@ -1,7 +1,6 @@
 //! The documents agree with the files that they link and include.
 //!
-//! A document includes a file by a line such as `<!-- file: ../deploy/caddy/Caddyfile -->` before a fenced block. With
-//! `#section`, it includes the lines between `docs: begin section` and `docs: end section` of the file.
+//! A document includes a file by a line such as `<!-- file: ../deploy/caddy/Caddyfile -->` before a fenced block.
 //!
 //! `HEARKEN_UPDATE_DOCUMENTS=1 cargo test --test it documents` copies the files into the documents again.
 
@@ -120,18 +119,6 @@ fn every_link_of_a_document_leads_to_a_file_and_a_heading() {
     assert!(broken.is_empty(), "\n{broken}");
 }
 
-/// Returns a file's text, or the part of it that has this name.
-fn part(file: &Path, section: Option<&str>) -> String {
-    let text = std::fs::read_to_string(file).unwrap_or_else(|err| panic!("{}: {err}", file.display()));
-    let Some(section) = section else { return text };
-    let (begin, end) = (format!("docs: begin {section}"), format!("docs: end {section}"));
-    let mut lines = text.lines().skip_while(|line| !line.trim_end().ends_with(&begin)).skip(1).peekable();
-    assert!(lines.peek().is_some(), "{} has no line with {begin:?}", file.display());
-    lines
-        .take_while(|line| !line.trim_end().ends_with(&end))
-        .fold(String::new(), |part, line| part + line + "\n")
-}
-
 /// Returns a document whose included files are as they are now.
 fn updated(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
@@ -144,11 +131,12 @@ fn updated(path: &Path) -> String {
         else {
             continue;
         };
-        let (file, section) =
-            target.split_once('#').map_or((target, None), |(file, section)| (file, Some(section)));
         let fence = lines.next().filter(|line| line.starts_with("```"));
         let fence = fence.unwrap_or_else(|| panic!("{}: a fenced block follows {line:?}", name(path)));
-        let _ = writeln!(updated, "{fence}\n{}```", part(&path.parent().unwrap().join(file), section));
+        let file = path.parent().unwrap().join(target);
+        let included =
+            std::fs::read_to_string(&file).unwrap_or_else(|err| panic!("{}: {err}", file.display()));
+        let _ = writeln!(updated, "{fence}\n{included}```");
         assert!(lines.any(|line| line == "```"), "{}: the block after {line:?} has an end", name(path));
     }
     updated

@@ -233,7 +233,7 @@ pub async fn run(
         }
     };
     tokio::select! {
-        () = drained => tracing::info!(subscribers = fanout.stats().ended(), "drained"),
+        () = drained => tracing::info!(subscriptions_ended = fanout.stats().ended(), "drained"),
         () = signals.next() => tracing::warn!("stopped at once, after a second signal"),
     }
     Ok(())

@@ -7,7 +7,7 @@ use clap_complete::{Shell, generate};
 
 /// The text below the options in `--help`.
 const HELP: &str = "\
-To install them:
+To install them (first make the folder with mkdir -p, if it does not exist):
   bash   hearken completions bash > ~/.local/share/bash-completion/completions/hearken
   zsh    hearken completions zsh > \"${fpath[1]}/_hearken\"
   fish   hearken completions fish > ~/.config/fish/completions/hearken.fish

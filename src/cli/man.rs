@@ -45,6 +45,7 @@ pub(super) fn run(arguments: &Arguments, mut program: Command) -> ExitCode {
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    Man::new(command.clone()).render(&mut page)?;
+    // A subcommand has no version of its own, so its page would have none.
+    Man::new(command.clone()).source(concat!("hearken ", env!("CARGO_PKG_VERSION"))).render(&mut page)?;
     Ok(page)
 }

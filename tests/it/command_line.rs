@@ -86,7 +86,7 @@ fn every_command_has_a_man_page_with_its_options() {
     for command in commands(&printed(&["--help"])) {
         assert!(page.contains(&command.replace('-', "\\-")), "the page lacks {command}");
         let page = printed(&["man", &command]);
-        let title = format!(".TH hearken-{command} 1");
+        let title = format!(".TH hearken-{command} 1  \"hearken {}\"", env!("CARGO_PKG_VERSION"));
         assert!(page.contains(&title), "{title} in {page}");
     }
     let page = printed(&["man", "keys", "create"]);

@@ -22,10 +22,9 @@ const IDLE: Duration = Duration::from_secs(30);
 const SMALL_BYTES: usize = 64 * 1024;
 /// After this many bytes of a body that arrives faster than it is read, the worker's other requests get a turn.
 const TURN_BYTES: usize = 128 * 1024;
-/// The size from which on a body gets an allocation of its own, of at least [`MAPPED_BYTES`]. glibc maps an allocation of
-/// this size separately, and returns it to the system as soon as the body is dropped. A smaller allocation would come
-/// from a heap that keeps freed memory, and that in time holds several times the memory in use. Pages that are not
-/// written to need no memory.
+/// The size from which on a body gets an allocation of its own, of at least [`MAPPED_BYTES`]. jemalloc serves an
+/// allocation of more than 8 MiB from an arena that has no small ones (its `oversize_threshold`), so nothing keeps the
+/// memory from going back to the system after the body is dropped. Pages that are not written to need no memory.
 const LARGE_BYTES: usize = 1 << 20;
 const MAPPED_BYTES: usize = (32 << 20) + 1;
 /// Longest time in which a body must arrive: `GRACE`, plus the time that it needs at the slowest allowed rate, in bytes

@@ -45,7 +45,7 @@ use crate::memory::ResponseMemory;
 use crate::metrics::{Metrics, MetricsError};
 use crate::store::{KeyStore, Retention, Store, StoreError};
 use crate::trace::Traces;
-pub use bind::{BindError, rehearse_bind};
+pub use bind::{BindError, try_bind};
 pub use certificate::Certificate;
 use certificate::CertificateError;
 use draining::Draining;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use super::serve::{self, StartRefusal, refuse_stored_keys, rehearse_addresses};
+use super::serve::{self, StartRefusal, refuse_stored_keys, try_addresses};
 use super::{USAGE, complain, print, unwritten};
 use crate::channel::{BreakerRule, Capability, RetryRule};
 use crate::config::{Config, Flags, MetricsListen};
@@ -39,11 +39,11 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    let rehearsed = match check_start(&config) {
-        Ok(rehearsed) => rehearsed,
+    let findings = match check_start(&config) {
+        Ok(findings) => findings,
         Err(StartRefusal { problem, status }) => return complain(problem, status),
     };
-    match describe(&config).and_then(|()| describe_rehearsal(&rehearsed)) {
+    match describe(&config).and_then(|()| describe_findings(&findings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => unwritten(&err),
     }
@@ -62,7 +62,7 @@ struct Findings {
 /// address in use is no error, because a server that is about to be restarted may still listen on it.
 fn check_start(config: &Config) -> Result<Findings, StartRefusal> {
     // A start performs these steps in the same order.
-    let taken = rehearse_addresses(config)?;
+    let taken = try_addresses(config)?;
     let store::StartCheck { keys, lost } = store::check_start(&config.data_dir)
         .map_err(|err| StartRefusal::of_store(&config.places.data_dir, err))?;
     refuse_stored_keys(config, &keys)?;
@@ -160,7 +160,7 @@ fn describe(config: &Config) -> io::Result<()> {
             channel.max_running_tasks,
             times(channel.timeouts),
             retries(channel.retry),
-            pauses(channel.breaker),
+            rests(channel.breaker),
         ))?;
     }
     if let Some(advice) = serve::advice(config) {
@@ -172,17 +172,17 @@ fn describe(config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-fn describe_rehearsal(rehearsed: &Findings) -> io::Result<()> {
-    if let Some(certificate) = &rehearsed.certificate {
+fn describe_findings(findings: &Findings) -> io::Result<()> {
+    if let Some(certificate) = &findings.certificate {
         print(format_args!("uses TLS          with a certificate {certificate}"))?;
         if let Some(warning) = certificate.warning(SystemTime::now()) {
             print(format_args!("warning: {warning}"))?;
         }
     }
-    for err in &rehearsed.taken {
+    for err in &findings.taken {
         print(format_args!("warning: {err}"))?;
     }
-    if let Some(lost) = &rehearsed.lost {
+    if let Some(lost) = &findings.lost {
         print(format_args!("warning: {lost}"))?;
     }
     Ok(())
@@ -197,11 +197,11 @@ fn retries(rule: RetryRule) -> String {
     }
 }
 
-fn pauses(rule: BreakerRule) -> String {
+fn rests(rule: BreakerRule) -> String {
     match rule.failures {
-        0 => "never paused".to_owned(),
+        0 => "never rests".to_owned(),
         failures => {
-            format!("paused for {} s after {failures} failures in a row", rule.rest.as_secs_f64())
+            format!("rests for {} s after {failures} failures in a row", rule.rest.as_secs_f64())
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Err(err) => return complain(err, USAGE),
     };
     // The addresses are checked first, because later steps create things that would have to be undone.
-    match rehearse_addresses(&config).map(|taken| taken.into_iter().next()) {
+    match try_addresses(&config).map(|taken| taken.into_iter().next()) {
         Ok(None) => {}
         Ok(Some(err)) => {
             let StartRefusal { problem, status } = StartRefusal::of(err.into(), &config.places.data_dir);
@@ -142,14 +142,14 @@ impl StartRefusal {
 }
 
 /// Checks whether a server could listen on its addresses. Returns those that other processes listen on now.
-pub(super) fn rehearse_addresses(config: &Config) -> Result<Vec<BindError>, StartRefusal> {
+pub(super) fn try_addresses(config: &Config) -> Result<Vec<BindError>, StartRefusal> {
     let own = match &config.metrics {
         MetricsListen::Own(listen) => Some((&config.places.metrics_listen, listen)),
         MetricsListen::Off | MetricsListen::Main => None,
     };
     let mut taken = Vec::new();
     for (place, listen) in std::iter::once((&config.places.listen, &config.listen)).chain(own) {
-        match server::rehearse_bind(place, listen) {
+        match server::try_bind(place, listen) {
             Ok(()) => {}
             Err(err) if err.is_taken() => taken.push(err),
             Err(err) => return Err(StartRefusal::of(err.into(), &config.places.data_dir)),

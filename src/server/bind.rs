@@ -59,7 +59,7 @@ pub(super) fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
 ///
 /// # Errors
 /// [`BindError`] if the address cannot be bound.
-pub fn rehearse_bind(place: &str, listen: &str) -> Result<(), BindError> {
+pub fn try_bind(place: &str, listen: &str) -> Result<(), BindError> {
     let bound = each_address(listen, |address| socket(address).map(drop));
     bound.map(drop).map_err(|err| BindError::new(place, listen, err))
 }
@@ -89,13 +89,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_free_address_is_still_free_after_a_rehearsal() {
+    fn a_free_address_is_still_free_after_a_trial() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = taken.local_addr().unwrap().to_string();
-        let err = rehearse_bind("listen", &listen).unwrap_err();
+        let err = try_bind("listen", &listen).unwrap_err();
         assert!(err.is_taken(), "{err}");
         drop(taken);
-        rehearse_bind("listen", &listen).unwrap();
+        try_bind("listen", &listen).unwrap();
         TcpListener::bind(&listen).unwrap();
     }
 

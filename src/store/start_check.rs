@@ -28,12 +28,12 @@ pub struct StartCheck {
 pub fn check_start(data_dir: &Path) -> Result<StartCheck, StoreError> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
     let missing: Vec<&Path> = data_dir.ancestors().take_while(is_missing).collect();
-    let rehearsed = make_directory(data_dir).and_then(|()| use_directory(data_dir));
+    let checked = make_directory(data_dir).and_then(|()| use_directory(data_dir));
     for path in missing {
         // If another process uses the directory by now, it is not empty and stays.
         let _ = remove_dir(path);
     }
-    rehearsed
+    checked
 }
 
 fn use_directory(data_dir: &Path) -> Result<StartCheck, StoreError> {

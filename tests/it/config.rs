@@ -78,7 +78,7 @@ fn check_says_how_long_a_call_may_take() {
     let said = check("total_timeout_audio_factor = 0");
     assert!(said.contains("within 600 s, retried 2 times at most"), "{said}");
     let said = check("max_retries = 0\nbreaker_failures = 0");
-    assert!(said.contains(", never retried, never paused\n"), "{said}");
+    assert!(said.contains(", never retried, never rests\n"), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Several channels for one model: which one is called first, which one next, and which one is paused after failures.
+//! Several channels for one model: which one is called first, which one next, and which one rests after failures.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
